@@ -1,0 +1,1 @@
+"""What each device TLS stack decides about a chain."""

@@ -1,0 +1,347 @@
+"""The only loop over checks and rules.
+
+Checks run in threads as soon as what they need is there; rules judge all evidence afterwards. The
+guarantees of the runner: every stage of the transport is in the report, no failure is mute, our own
+exceptions are status `error`, and nothing outlives its deadline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from tbdiag import registry
+from tbdiag.context import Case, Notify, Run
+from tbdiag.deadline import Deadline
+from tbdiag.errors import UsageError
+from tbdiag.evidence import VerifyEvidence
+from tbdiag.model import (
+    ClientVerdict,
+    Finding,
+    Options,
+    Report,
+    Severity,
+    StageResult,
+    Status,
+    Target,
+    Verdict,
+)
+from tbdiag.registry import Blocked, Check, NotApplicable, Observation
+
+GRACE = 0.5
+"""Seconds that a stage may overrun its deadline before it is abandoned as stuck."""
+SATISFIED = (Status.OK, Status.WARNING, Status.NOT_APPLICABLE)
+
+Observer = Callable[[str, StageResult | None], None]
+"""Called with a stage id and None when it starts, and with its result when it ends."""
+@dataclass(slots=True)
+class _Stages:
+    """The stages of one run: which are done, running or waiting."""
+
+    run: Run
+    checks: list[Check]
+    observer: Observer
+    limit: Deadline
+    results: dict[str, StageResult] = field(default_factory=dict)
+    running: dict[str, tuple[float, Deadline]] = field(default_factory=dict)
+    finished: queue.SimpleQueue[tuple[str, StageResult | UsageError, Any]] = field(
+        default_factory=queue.SimpleQueue
+    )
+
+    def complete(self) -> dict[str, StageResult]:
+        while len(self.results) < len(self.checks):
+            while self._start_ready():
+                pass
+            if len(self.results) < len(self.checks):
+                self._await_one()
+        return self.results
+
+    def _start_ready(self) -> bool:
+        """Start or settle every stage whose predecessors are done; True if one was settled."""
+        settled = False
+        for check in self.checks:
+            if check.id in self.results or check.id in self.running:
+                continue
+            known = [s for s in (*check.requires, *check.after) if self._has(s)]
+            if any(stage not in self.results for stage in known):
+                continue
+            result = self._settled_without_running(check)
+            if result:
+                self._record(result, None)
+                settled = True
+            else:
+                self._start(check)
+        return settled
+
+    def _has(self, stage_id: str) -> bool:
+        return any(c.id == stage_id for c in self.checks)
+
+    def _settled_without_running(self, check: Check) -> StageResult | None:
+        reason = check.applies and check.applies(self.run.target, self.run.options)
+        if reason:
+            return StageResult(check.id, check.title, Status.NOT_APPLICABLE, reason, reason=reason)
+        for stage_id in check.requires:
+            waived = self.run.options.insecure and stage_id in check.waivable
+            before = self.results.get(stage_id)
+            if before is None or before.status in SATISFIED or waived:
+                continue
+            return self._blocked(check, before.blocked_by or stage_id)
+        if self.limit.passed:
+            slowest = max(self.results.values(), key=lambda r: r.duration_ms, default=None)
+            return self._blocked(
+                check,
+                slowest.id if slowest else check.id,
+                f"the run's {self.run.options.timeout:g} s were used up",
+            )
+        return None
+
+    def _blocked(self, check: Check, by: str, reason: str | None = None) -> StageResult:
+        reason = reason or f"{by} did not pass"
+        return StageResult(
+            check.id, check.title, Status.BLOCKED, reason, blocked_by=by, reason=reason
+        )
+
+    def _start(self, check: Check) -> None:
+        deadline = self.limit.sooner(check.timeout)
+        self.running[check.id] = (time.monotonic(), deadline)
+        self.observer(check.id, None)
+        run = self.run.with_deadline(deadline)
+        threading.Thread(
+            target=self._observe, args=(check, run), name=f"tbdiag {check.id}", daemon=True
+        ).start()
+
+    def _observe(self, check: Check, run: Run) -> None:
+        started = time.monotonic()
+        try:
+            result, evidence = _observed(check, run)
+        except UsageError as error:
+            self.finished.put((check.id, error, None))
+            return
+        elapsed = (time.monotonic() - started) * 1000
+        self.finished.put((check.id, replace(result, duration_ms=round(elapsed, 3)), evidence))
+
+    def _await_one(self) -> None:
+        soonest = min(deadline.at for _, deadline in self.running.values()) + GRACE
+        try:
+            stage_id, result, evidence = self.finished.get(
+                timeout=max(0.0, soonest - time.monotonic())
+            )
+        except queue.Empty:
+            self._abandon_overdue()
+            return
+        if isinstance(result, UsageError):
+            raise result
+        if self.running.pop(stage_id, None):
+            self._record(result, evidence)
+
+    def _abandon_overdue(self) -> None:
+        for check in self.checks:
+            started, deadline = self.running.get(check.id, (0.0, None))
+            if deadline is None or time.monotonic() < deadline.at + GRACE:
+                continue
+            del self.running[check.id]
+            reason = "tbdiag's own stage did not stop at its deadline"
+            elapsed = round((time.monotonic() - started) * 1000, 3)
+            self._record(
+                StageResult(
+                    check.id, check.title, Status.ERROR, reason, duration_ms=elapsed, reason=reason
+                ),
+                None,
+            )
+
+    def _record(self, result: StageResult, evidence: Any) -> None:
+        self.results[result.id] = result
+        if evidence is not None:
+            self.run._evidence[type(evidence)] = evidence
+        self.observer(result.id, result)
+
+
+def _observed(check: Check, run: Run) -> tuple[StageResult, Any]:
+    """Run one check; whatever it raises is our own error, never the server's."""
+    try:
+        seen = check.observe(run)
+    except UsageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - guarantee 3: our exception is status `error`
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"{type(error).__name__} in {where.name} (line {where.lineno})"
+        return StageResult(check.id, check.title, Status.ERROR, reason, reason=reason), None
+    if isinstance(seen, NotApplicable):
+        status = Status.NOT_APPLICABLE
+        return StageResult(check.id, check.title, status, seen.reason, reason=seen.reason), None
+    if isinstance(seen, Blocked):
+        result = StageResult(
+            check.id,
+            check.title,
+            Status.BLOCKED,
+            seen.reason,
+            blocked_by=seen.by,
+            reason=seen.reason,
+        )
+        return result, None
+    status = Status.OK if seen.passed else Status.FAILED
+    result = StageResult(check.id, check.title, status, seen.summary, evidence=seen.evidence)
+    return result, seen.evidence
+
+
+def check(
+    target: Target,
+    options: Options | None = None,
+    *,
+    observer: Observer | None = None,
+    notify: Notify | None = None,
+) -> Report:
+    """Diagnose one endpoint: run every stage of its transport and judge what they saw.
+
+    Never raises for what the network, the server or a CA file does: that is what the report says.
+    Raises UsageError when `target` or `options` cannot be used (an unknown client stack, …).
+    `observer` hears of stages as they start and end, from the calling thread.
+    """
+    options = options or Options()
+    started_at = datetime.now(UTC)
+    now = options.at or started_at
+    if now.tzinfo is None:
+        raise UsageError("options.at must carry a time zone: datetime(…, tzinfo=UTC)")
+    started = time.monotonic()
+    registry.load("checks")
+    limit = Deadline.after(options.timeout)
+    run = Run(target, options, now, limit, notify=notify or (lambda _text: None))
+    checks = registry.ordered_checks(target.transport.value)
+    _import_ahead(checks, target, options)
+    try:
+        results = _Stages(run, checks, observer or (lambda *_: None), limit).complete()
+    finally:
+        run.close()
+    case = Case(target, options, now, run._evidence)
+    stages, findings = judge(case, [results[c.id] for c in checks])
+    return Report(
+        target=target,
+        options=options,
+        started_at=started_at,
+        now=now,
+        duration_ms=round((time.monotonic() - started) * 1000, 3),
+        verdict=verdict_of(stages, findings),
+        primary=primary_of(findings),
+        stages=stages,
+        findings=findings,
+        clients=_client_verdicts(case),
+    )
+
+
+def _import_ahead(checks: Iterable[Check], target: Target, options: Options) -> None:
+    """Import what later stages need while the earlier ones wait for the network."""
+    modules = [
+        name
+        for c in checks
+        if not (c.applies and c.applies(target, options))
+        for name in c.imports
+    ]
+
+    def import_all() -> None:
+        registry.load("rules")
+        for name in modules:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+
+    threading.Thread(target=import_all, name="tbdiag imports", daemon=True).start()
+
+
+def judge(
+    case: Case, stages: list[StageResult]
+) -> tuple[tuple[StageResult, ...], tuple[Finding, ...]]:
+    """Apply every rule to the evidence; returns the stages with their final status, and findings.
+
+    Pure. Findings come in pipeline order, errors before warnings within a stage. A failed stage
+    without an error finding gets `tbdiag.unexplained` with its raw facts.
+    """
+    registry.load("rules")
+    order = {stage.id: index for index, stage in enumerate(stages)}
+    found = list(_all_findings(case))
+    explained = {f.stage for f in found if f.severity is Severity.ERROR}
+    found += [
+        unexplained(stage)
+        for stage in stages
+        if stage.status is Status.FAILED and stage.id not in explained
+    ]
+    found = [f for f in found if f.rule not in case.options.ignore]
+    rank = {severity: index for index, severity in enumerate(Severity)}
+    found.sort(key=lambda f: (order.get(f.stage, len(order)), rank[f.severity]))
+    return tuple(_with_findings(stage, found) for stage in stages), tuple(found)
+
+
+def _all_findings(case: Case) -> Iterable[Finding]:
+    for rule in registry.RULES.values():
+        yield from rule.findings(case)
+
+
+def unexplained(stage: StageResult) -> Finding:
+    """The finding for a failed stage that no rule explains: the raw facts, nothing invented."""
+    return Finding(
+        rule="tbdiag.unexplained",
+        stage=stage.id,
+        severity=Severity.ERROR,
+        message=f"{stage.title} failed: {stage.summary}",
+        cause="No rule of tbdiag explains these facts yet.",
+        fix="Send the JSON report (tbdiag check … -f json; it holds no secrets) to the project.",
+        subject=stage.id,
+    )
+
+
+def _with_findings(stage: StageResult, found: list[Finding]) -> StageResult:
+    severities = {f.severity for f in found if f.stage == stage.id}
+    if stage.status is Status.OK and Severity.ERROR in severities:
+        return replace(stage, status=Status.FAILED)
+    if stage.status is Status.OK and Severity.WARNING in severities:
+        return replace(stage, status=Status.WARNING)
+    return stage
+
+
+def primary_of(findings: Iterable[Finding]) -> str | None:
+    """The rule id of the root cause: the first error that is not a consequence of another."""
+    errors = [f for f in findings if f.severity is Severity.ERROR]
+    present = {f.rule for f in errors}
+    for finding in errors:
+        rule = registry.RULES.get(finding.rule)
+        if not (rule and present.intersection(rule.consequence_of)):
+            return finding.rule
+    return errors[0].rule if errors else None
+
+
+def verdict_of(stages: Iterable[StageResult], findings: Iterable[Finding]) -> Verdict:
+    """The verdict of a report: a failed stage is never OK, whatever findings were ignored."""
+    statuses = {stage.status for stage in stages}
+    severities = {f.severity for f in findings}
+    if Status.ERROR in statuses:
+        return Verdict.ERROR
+    if Status.FAILED in statuses or Severity.ERROR in severities:
+        return Verdict.FAILED
+    if Severity.WARNING in severities:
+        return Verdict.WARNING
+    return Verdict.OK
+
+
+def exit_code(verdict: Verdict, *, strict: bool = False) -> int:
+    """The process exit code: 0 no error finding, 1 an error (or a warning if strict), 3 ours."""
+    if verdict is Verdict.ERROR:
+        return 3
+    if verdict is Verdict.FAILED or (strict and verdict is Verdict.WARNING):
+        return 1
+    return 0
+
+
+def _client_verdicts(case: Case) -> tuple[ClientVerdict, ...]:
+    evidence = case.get(VerifyEvidence)
+    if evidence is None:
+        return ()
+    return tuple(
+        ClientVerdict(d.client, d.verdict, d.reason, d.stands_for, d.expires)
+        for d in evidence.decisions
+    )

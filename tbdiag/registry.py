@@ -1,0 +1,292 @@
+"""The one registry: a decorated function is a check, a rule, a renderer or a scenario.
+
+Everything follows from it: the pipeline's order, `tbdiag list`, `tbdiag explain`, docs/rules.md,
+the metrics and the end-to-end tests.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from tbdiag.errors import InternalError
+from tbdiag.model import Finding, Options, Severity, Target
+
+if TYPE_CHECKING:
+    from tbdiag.context import Case, Run
+
+E = TypeVar("E")
+
+
+@dataclass(frozen=True, slots=True)
+class Observation(Generic[E]):
+    """What a check returns: the facts, whether what it tried took place, and one line for the table.
+
+    `passed` is a fact (the connection stands, the path validates), not an opinion: the stages that
+    require this one run only if it is true.
+    """
+
+    evidence: E
+    passed: bool
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotApplicable:
+    """What a check returns when there is nothing to do; `reason` is one sentence for the user."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """What a check returns when it turns out that an earlier stage left it nothing to work with."""
+
+    by: str
+    reason: str
+
+
+Observe = Callable[["Run"], "Observation[Any] | NotApplicable | Blocked"]
+Applies = Callable[[Target, Options], "str | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One registered stage."""
+
+    id: str
+    title: str
+    order: int
+    observe: Observe
+    requires: tuple[str, ...]
+    """Stages that must have passed (or not apply); else this one is blocked."""
+    after: tuple[str, ...]
+    """Stages whose evidence is used where there is any; they need not have passed."""
+    timeout: float
+    """Seconds this stage may take."""
+    transports: tuple[str, ...]
+    """The transports in whose pipeline this stage stands."""
+    applies: Applies | None
+    """Returns why the stage does not apply, or None; asked before any requirement."""
+    waivable: tuple[str, ...]
+    """Requirements that `--insecure` waives."""
+    imports: tuple[str, ...]
+    """Heavy modules this stage will import: loaded in the background while others wait."""
+    doc: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What a rule yields: the fact, its cause, the repair. The registry adds id, stage, severity."""
+
+    message: str
+    cause: str
+    fix: str
+    subject: str = ""
+    severity: Severity | None = None
+    """Overrides the rule's default severity."""
+    pem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One registered rule."""
+
+    id: str
+    stage: str
+    severity: Severity
+    needs: type[Any]
+    judge: Callable[[Case, Any], Iterable[Fault]]
+    reference: str
+    consequence_of: tuple[str, ...]
+    """Rules whose error, when present, is the cause of this one."""
+    title: str
+    doc: str
+
+    def findings(self, case: Case) -> Iterable[Finding]:
+        """The findings of this rule on `case`; none where its evidence is missing."""
+        evidence = case.get(self.needs)
+        if evidence is None:
+            return
+        for fault in self.judge(case, evidence):
+            yield Finding(
+                rule=self.id,
+                stage=self.stage,
+                severity=fault.severity or self.severity,
+                message=fault.message,
+                cause=fault.cause,
+                fix=fault.fix,
+                subject=fault.subject,
+                reference=self.reference,
+                pem=fault.pem,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Renderer:
+    """One registered output format: a function from Report to text."""
+
+    id: str
+    render: Callable[..., str]
+    doc: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One registered local server with one fault, and the rules it must produce."""
+
+    id: str
+    rules: tuple[str, ...]
+    """Rule ids that a diagnosis of this scenario must report; the first is `primary` if an error."""
+    start: Callable[..., Any]
+    doc: str
+    status: dict[str, str]
+    """Stage statuses to expect, by stage id."""
+    primary: str | None
+    options: dict[str, Any]
+
+
+CHECKS: dict[str, Check] = {}
+RULES: dict[str, Rule] = {}
+RENDERERS: dict[str, Renderer] = {}
+SCENARIOS: dict[str, Scenario] = {}
+
+
+def _add(table: dict[str, Any], key: str, value: Any) -> None:
+    if key in table:
+        raise InternalError(f"{key} is registered twice")
+    table[key] = value
+
+
+def _doc(function: Callable[..., Any]) -> str:
+    return inspect.cleandoc(function.__doc__ or "")
+
+
+def check(
+    stage_id: str,
+    *,
+    title: str,
+    order: int,
+    requires: tuple[str, ...] = (),
+    after: tuple[str, ...] = (),
+    timeout: float = 10.0,
+    transports: tuple[str, ...] = ("mqtts", "mqtt"),
+    applies: Applies | None = None,
+    waivable: tuple[str, ...] = (),
+    imports: tuple[str, ...] = (),
+) -> Callable[[Observe], Observe]:
+    """Register a function as the check of one stage; its docstring is the published text."""
+
+    def register(function: Observe) -> Observe:
+        _add(
+            CHECKS,
+            stage_id,
+            Check(
+                stage_id,
+                title,
+                order,
+                function,
+                requires,
+                after,
+                timeout,
+                transports,
+                applies,
+                waivable,
+                imports,
+                _doc(function),
+            ),
+        )
+        return function
+
+    return register
+
+
+def rule(
+    rule_id: str,
+    *,
+    stage: str,
+    needs: type[E],
+    severity: Severity = Severity.ERROR,
+    reference: str = "",
+    consequence_of: tuple[str, ...] = (),
+) -> Callable[[Callable[[Case, E], Iterable[Fault]]], Callable[[Case, E], Iterable[Fault]]]:
+    """Register a pure function as a rule; it is called when evidence of type `needs` exists.
+
+    The first line of its docstring is the rule's title, the rest explains cause and repair.
+    """
+
+    def register(
+        function: Callable[[Case, E], Iterable[Fault]],
+    ) -> Callable[[Case, E], Iterable[Fault]]:
+        title, _, rest = _doc(function).partition("\n")
+        _add(
+            RULES,
+            rule_id,
+            Rule(
+                rule_id,
+                stage,
+                severity,
+                needs,
+                function,
+                reference,
+                consequence_of,
+                title.rstrip("."),
+                rest.strip(),
+            ),
+        )
+        return function
+
+    return register
+
+
+def renderer(format_id: str) -> Callable[[Callable[..., str]], Callable[..., str]]:
+    """Register a function as an output format."""
+
+    def register(function: Callable[..., str]) -> Callable[..., str]:
+        _add(RENDERERS, format_id, Renderer(format_id, function, _doc(function)))
+        return function
+
+    return register
+
+
+def scenario(
+    scenario_id: str,
+    *,
+    rules: tuple[str, ...] = (),
+    primary: str | None = None,
+    status: dict[str, str] | None = None,
+    **options: Any,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a context manager factory as a sandbox scenario."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        _add(
+            SCENARIOS,
+            scenario_id,
+            Scenario(scenario_id, rules, function, _doc(function), status or {}, primary, options),
+        )
+        return function
+
+    return register
+
+
+def load(package: str) -> None:
+    """Import every module of `tbdiag.<package>` so that its decorators run.
+
+    Modules whose name starts with an underscore hold shared code and are left to their importers.
+    """
+    module = importlib.import_module(f"tbdiag.{package}")
+    for info in pkgutil.iter_modules(module.__path__):
+        if not info.name.startswith("_"):
+            importlib.import_module(f"tbdiag.{package}.{info.name}")
+
+
+def ordered_checks(transport: str) -> list[Check]:
+    """The stages of one transport's pipeline, in order."""
+    return sorted(
+        (c for c in CHECKS.values() if transport in c.transports), key=lambda c: c.order
+    )

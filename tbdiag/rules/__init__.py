@@ -1,0 +1,1 @@
+"""Judge: pure functions from evidence to findings."""
