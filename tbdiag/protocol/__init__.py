@@ -1,0 +1,1 @@
+"""Facts about protocols: bytes in, plain values out, no verdicts."""

@@ -1,0 +1,1 @@
+"""Inject: a local ThingsBoard-like server with one fault."""
