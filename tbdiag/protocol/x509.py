@@ -54,7 +54,7 @@ _KEYS = {
 }
 
 
-class UnparsableCertificate(ValueError):  # noqa: N818 - says what the bytes are
+class UnparsableCertificate(ValueError):
     """The bytes are not an X.509 certificate; the message says in one sentence why."""
 
 
