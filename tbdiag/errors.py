@@ -1,8 +1,8 @@
 """The exceptions of tbdiag, and the table of what the operating system raises.
 
-    TbdiagError
-    ├── UsageError          bad arguments or configuration: exit 2
-    └── InternalError       a fault of tbdiag itself: exit 3
+TbdiagError
+├── UsageError          bad arguments or configuration: exit 2
+└── InternalError       a fault of tbdiag itself: exit 3
 """
 
 from __future__ import annotations

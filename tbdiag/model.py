@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
-SCHEMA_VERSION = 1
 TELEMETRY_TOPIC = "v1/devices/me/telemetry"
 TELEMETRY_PAYLOAD = b'{"temperature":25}'
 
 
-class Word(str, Enum):
-    """A string with a fixed set of values; prints as its value."""
-
-    __str__ = str.__str__
-
-
-class Transport(Word):
+class Transport(StrEnum):
     """How the device talks to the server."""
 
     MQTTS = "mqtts"
@@ -41,7 +34,7 @@ class Transport(Word):
         ]
 
 
-class Status(Word):
+class Status(StrEnum):
     """How one stage ended."""
 
     OK = "ok"
@@ -52,7 +45,7 @@ class Status(Word):
     ERROR = "error"
 
 
-class Severity(Word):
+class Severity(StrEnum):
     """What a finding means for this client with these settings.
 
     error: it cannot connect or deliver now. warning: it works, and will break, or breaks on another
@@ -64,7 +57,7 @@ class Severity(Word):
     INFO = "info"
 
 
-class Verdict(Word):
+class Verdict(StrEnum):
     """What the whole report says."""
 
     OK = "ok"
@@ -212,7 +205,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing a rule saw: the fact, its cause in one sentence, and the repair as an imperative."""
+    """One thing a rule saw: the fact, its cause in one sentence, the repair as an imperative."""
 
     rule: str
     stage: str

@@ -34,7 +34,8 @@ from tbdiag.model import (
     Target,
     Verdict,
 )
-from tbdiag.registry import Blocked, Check, NotApplicable, Observation
+from tbdiag.redact import redact, secrets_of
+from tbdiag.registry import Blocked, Check, NotApplicable
 
 GRACE = 0.5
 """Seconds that a stage may overrun its deadline before it is abandoned as stuck."""
@@ -42,6 +43,8 @@ SATISFIED = (Status.OK, Status.WARNING, Status.NOT_APPLICABLE)
 
 Observer = Callable[[str, StageResult | None], None]
 """Called with a stage id and None when it starts, and with its result when it ends."""
+
+
 @dataclass(slots=True)
 class _Stages:
     """The stages of one run: which are done, running or waiting."""
@@ -214,6 +217,7 @@ def check(
     registry.load("checks")
     limit = Deadline.after(options.timeout)
     run = Run(target, options, now, limit, notify=notify or (lambda _text: None))
+    run._evidence[Target] = target
     checks = registry.ordered_checks(target.transport.value)
     _import_ahead(checks, target, options)
     try:
@@ -221,28 +225,34 @@ def check(
     finally:
         run.close()
     case = Case(target, options, now, run._evidence)
-    stages, findings = judge(case, [results[c.id] for c in checks])
-    return Report(
-        target=target,
-        options=options,
+    duration = round((time.monotonic() - started) * 1000, 3)
+    return report_on(case, [results[c.id] for c in checks], started_at, duration)
+
+
+def report_on(
+    case: Case, stages: list[StageResult], started_at: datetime, duration_ms: float
+) -> Report:
+    """Judge what was observed and put it into a report that holds no secret of the target."""
+    judged, findings = judge(case, stages)
+    report = Report(
+        target=case.target,
+        options=case.options,
         started_at=started_at,
-        now=now,
-        duration_ms=round((time.monotonic() - started) * 1000, 3),
-        verdict=verdict_of(stages, findings),
+        now=case.now,
+        duration_ms=duration_ms,
+        verdict=verdict_of(judged, findings),
         primary=primary_of(findings),
-        stages=stages,
+        stages=judged,
         findings=findings,
         clients=_client_verdicts(case),
     )
+    return redact(report, secrets_of(case.target))
 
 
 def _import_ahead(checks: Iterable[Check], target: Target, options: Options) -> None:
     """Import what later stages need while the earlier ones wait for the network."""
     modules = [
-        name
-        for c in checks
-        if not (c.applies and c.applies(target, options))
-        for name in c.imports
+        name for c in checks if not (c.applies and c.applies(target, options)) for name in c.imports
     ]
 
     def import_all() -> None:

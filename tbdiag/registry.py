@@ -24,7 +24,7 @@ E = TypeVar("E")
 
 @dataclass(frozen=True, slots=True)
 class Observation(Generic[E]):
-    """What a check returns: the facts, whether what it tried took place, and one line for the table.
+    """What a check returns: the facts, whether what it tried took place, one line for the table.
 
     `passed` is a fact (the connection stands, the path validates), not an opinion: the stages that
     require this one run only if it is true.
@@ -81,7 +81,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What a rule yields: the fact, its cause, the repair. The registry adds id, stage, severity."""
+    """What a rule yields: fact, cause, repair. The registry adds id, stage and severity."""
 
     message: str
     cause: str
@@ -132,6 +132,8 @@ class Renderer:
 
     id: str
     render: Callable[..., str]
+    raw: bool
+    """Whether it takes text as it came, because the format can escape any character."""
     doc: str
 
 
@@ -141,7 +143,7 @@ class Scenario:
 
     id: str
     rules: tuple[str, ...]
-    """Rule ids that a diagnosis of this scenario must report; the first is `primary` if an error."""
+    """Rule ids that a diagnosis of this scenario must report."""
     start: Callable[..., Any]
     doc: str
     status: dict[str, str]
@@ -243,11 +245,13 @@ def rule(
     return register
 
 
-def renderer(format_id: str) -> Callable[[Callable[..., str]], Callable[..., str]]:
+def renderer(
+    format_id: str, *, raw: bool = False
+) -> Callable[[Callable[..., str]], Callable[..., str]]:
     """Register a function as an output format."""
 
     def register(function: Callable[..., str]) -> Callable[..., str]:
-        _add(RENDERERS, format_id, Renderer(format_id, function, _doc(function)))
+        _add(RENDERERS, format_id, Renderer(format_id, function, raw, _doc(function)))
         return function
 
     return register
@@ -287,6 +291,4 @@ def load(package: str) -> None:
 
 def ordered_checks(transport: str) -> list[Check]:
     """The stages of one transport's pipeline, in order."""
-    return sorted(
-        (c for c in CHECKS.values() if transport in c.transports), key=lambda c: c.order
-    )
+    return sorted((c for c in CHECKS.values() if transport in c.transports), key=lambda c: c.order)

@@ -1,0 +1,117 @@
+"""What the registry holds, as rows and as published text: `list`, `explain`, docs/rules.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tbdiag import registry
+from tbdiag.model import Transport
+from tbdiag.registry import Rule
+from tbdiag.report.text import paint, wrap
+
+UNEXPLAINED = (
+    "A stage failed and no rule explains it",
+    "tbdiag never stays silent about a failure: when a stage fails and no rule knows why, the raw "
+    "facts are reported under this id. Send the JSON report to the project so that a rule is made.",
+)
+
+
+def entries(kind: str) -> list[dict[str, Any]]:
+    """The rows of `tbdiag list KIND`: one dict per entry, the same keys in every row."""
+    return {
+        "checks": _checks,
+        "rules": _rules,
+        "formats": _formats,
+        "presets": _presets,
+        "scenarios": _scenarios,
+    }[kind]()
+
+
+def _checks() -> list[dict[str, Any]]:
+    registry.load("checks")
+    rows: list[dict[str, Any]] = []
+    for transport in Transport:
+        for check in registry.ordered_checks(transport.value):
+            if not any(row["id"] == check.id for row in rows):
+                rows.append(
+                    {
+                        "id": check.id,
+                        "title": check.title,
+                        "needs": ", ".join(check.requires) or "-",
+                        "what it observes": check.doc.split("\n")[0],
+                    }
+                )
+    return rows
+
+
+def _rules() -> list[dict[str, Any]]:
+    return [
+        {"id": r.id, "severity": str(r.severity), "stage": r.stage, "meaning": r.title}
+        for r in sorted_rules()
+    ]
+
+
+def sorted_rules() -> list[Rule]:
+    """Every rule, by layer and id."""
+    registry.load("rules")
+    return sorted(registry.RULES.values(), key=lambda r: r.id)
+
+
+def _formats() -> list[dict[str, Any]]:
+    import importlib
+
+    from tbdiag.report import FORMATS
+
+    for name in FORMATS:
+        importlib.import_module(f"tbdiag.report.as_{name}")
+    docs = {f: registry.RENDERERS[f].doc.split("\n")[0] for f in FORMATS}
+    return [{"id": f, "what it is for": docs[f]} for f in FORMATS]
+
+
+def _presets() -> list[dict[str, Any]]:
+    from tbdiag.targets.presets import PRESETS
+
+    return [
+        {
+            "id": name,
+            "target": f"{t.transport}://{t.address}",
+            "CA": ", ".join(t.cafile),
+            "installation": f"{t.label}, {t.http_url}",
+        }
+        for name, t in PRESETS.items()
+    ]
+
+
+def _scenarios() -> list[dict[str, Any]]:
+    from tbdiag.sandbox import scenarios
+
+    return [
+        {"id": s.id, "primary": s.primary or "-", "fault": s.doc.split("\n")[0]}
+        for s in scenarios().values()
+    ]
+
+
+def explain(text: str, *, width: int = 100, color: bool = False, **_style: Any) -> str | None:
+    """The published text about a rule id, or about an error text; None when nothing is known."""
+    registry.load("rules")
+    wanted = text.strip()
+    if wanted == "tbdiag.unexplained":
+        return _page(wanted, *UNEXPLAINED, "error", "", width, color)
+    rule = registry.RULES.get(wanted)
+    if rule:
+        return _page(
+            rule.id, rule.title, rule.doc, str(rule.severity), rule.reference, width, color
+        )
+    return None
+
+
+def _page(
+    rule_id: str, title: str, doc: str, severity: str, reference: str, width: int, color: bool
+) -> str:
+    lines = [paint(rule_id, "1", color) + f"  ({severity})", wrap(title + ".", width, "")]
+    for paragraph in doc.split("\n\n"):
+        if paragraph.strip():
+            lines += ["", wrap(" ".join(paragraph.split()), width, "")]
+    if reference:
+        lines += ["", f"Reference: {reference}"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,92 @@
+"""Where a result goes, and how the terminal there looks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from tbdiag.errors import UsageError
+from tbdiag.model import Report, StageResult
+
+
+def style(stream: TextIO | None = None) -> dict[str, Any]:
+    """Width, colour and character set of the terminal that `stream` (stdout) is."""
+    stream = stream or sys.stdout
+    terminal = stream.isatty()
+    width = shutil.get_terminal_size((100, 24)).columns if terminal else _columns()
+    encoding = (getattr(stream, "encoding", None) or "ascii").lower().replace("-", "")
+    return {
+        "width": max(40, min(width, 140)),
+        "color": terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb",
+        "unicode": encoding.startswith("utf"),
+    }
+
+
+def _columns() -> int:
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdigit() and int(columns) else 100
+
+
+def emit(report: Report, format_id: str, output: str | None, **more: Any) -> None:
+    """Render `report` to stdout, or atomically into the file `output`."""
+    from tbdiag.report import render
+
+    write(lambda **look: render(report, format_id, **look, **more), output)
+
+
+def write(rendered: Any, output: str | None) -> None:
+    """Call `rendered(**style)` and put its text on stdout or atomically into the file `output`."""
+    if output in (None, "-"):
+        click.echo(rendered(**style()), nl=False)
+        return
+    from tbdiag.files import write_atomically
+
+    text = rendered(width=100, color=False, unicode=True)
+    try:
+        write_atomically(Path(str(output)), text.encode())
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"cannot write {output!r}: {reason}; name another file with -o") from None
+
+
+class Progress:
+    """A live line on stderr that says what is going on; nothing where stderr is not a terminal."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._live = self._stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._running: list[str] = []
+
+    def __call__(self, stage_id: str, result: StageResult | None) -> None:
+        """A stage started (no result) or ended."""
+        if result is None:
+            self._running.append(stage_id)
+        elif stage_id in self._running:
+            self._running.remove(stage_id)
+        if self._running:
+            self.line(f"{', '.join(self._running)} …")
+
+    def line(self, text: str) -> None:
+        """Replace the live line by `text`, cut to the terminal's width."""
+        if self._live:
+            width = shutil.get_terminal_size((80, 24)).columns
+            self._stream.write(f"\r\x1b[2K{text[: width - 1]}")
+            self._stream.flush()
+
+    def clear(self) -> None:
+        """Take the live line away."""
+        if self._live:
+            self._stream.write("\r\x1b[2K")
+            self._stream.flush()
+
+    def notify(self, text: str) -> None:
+        """One sentence that stays on stderr, above the live line."""
+        from tbdiag.report.escape import visible
+
+        self.clear()
+        click.echo(f"tbdiag: {visible(text)}", err=True)

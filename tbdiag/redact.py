@@ -1,0 +1,73 @@
+"""Take secrets out of everything that is shown: a server may echo the token it was sent."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from tbdiag.model import Options, Report, Secret, Target
+
+T = TypeVar("T")
+SHORTEST = 4
+"""Secrets shorter than this many characters are not searched for: they would match anything."""
+MASK = "***"
+
+
+def secrets_of(target: Target) -> tuple[str, ...]:
+    """Every secret text of a target's credentials, as sent and percent-encoded, longest first."""
+    credentials = target.credentials
+    held = [s.reveal() for s in (credentials.token, credentials.password) if isinstance(s, Secret)]
+    forms = {form for text in held for form in (text, text.strip(), quote(text, safe=""))}
+    return tuple(sorted((f for f in forms if len(f) >= SHORTEST), key=len, reverse=True))
+
+
+def redact(report: Report, secrets: Iterable[str]) -> Report:
+    """The report with every occurrence of the secrets in any text or bytes replaced by `***`."""
+    secrets = tuple(secrets)
+    if not secrets:
+        return report
+
+    def mask(text: str) -> str:
+        for secret in secrets:
+            if secret in text:
+                text = text.replace(secret, MASK)
+        return text
+
+    return map_text(report, mask)
+
+
+def map_text(value: T, change: Callable[[str], str]) -> T:
+    """`value` with `change` applied to every str inside it, through tuples, dicts and dataclasses.
+
+    Bytes are changed as Latin-1 text. Targets' credentials, certificates' DER and options are left
+    as they are. Objects without a change are returned as they are, not copied.
+    """
+    return _mapped(value, change)  # type: ignore[no-any-return]
+
+
+def _mapped(value: Any, change: Callable[[str], str]) -> Any:
+    if type(value) is str:
+        return change(value)
+    if isinstance(value, bytes):
+        return change(value.decode("latin-1")).encode("latin-1", "replace")
+    if isinstance(value, (tuple, list)):
+        return type(value)(_mapped(item, change) for item in value)
+    if isinstance(value, dict):
+        return {_mapped(k, change): _mapped(v, change) for k, v in value.items()}
+    if isinstance(value, (Options, Secret)) or not dataclasses.is_dataclass(value):
+        return value
+    return _mapped_dataclass(value, change)
+
+
+def _mapped_dataclass(value: Any, change: Callable[[str], str]) -> Any:
+    changes = {}
+    for field in dataclasses.fields(value):
+        before = getattr(value, field.name)
+        if field.name.endswith("der") and isinstance(before, bytes):
+            continue
+        after = _mapped(before, change)
+        if after is not before and after != before:
+            changes[field.name] = after
+    return dataclasses.replace(value, **changes) if changes else value
