@@ -121,6 +121,8 @@ class CaProblem:
     """What it is instead, or what is wrong, in words for a person: "an HTML page"."""
     line: int | None = None
     """The line in the file, from 1, where that helps."""
+    refused: bool = False
+    """Whether OpenSSL refuses the whole source because of it, good certificates included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,6 +430,10 @@ class PublishEvidence:
     round_trip: bool | None = None
     """`--round-trip`: whether the attribute written was read back; None when not asked."""
     detail: str = ""
+    json_error: str | None = None
+    """Why the payload is no JSON object or array as ThingsBoard wants it; None when it is one."""
+    unprovoked: bool = False
+    """The session was closed without regard to the message: also before or without one."""
 
     @property
     def first(self) -> PublishAttempt:
@@ -446,5 +452,9 @@ class AttributesEvidence:
     outcome: str = "answered"
     """`answered`, `no-response`, `subscribe-refused`, `closed`."""
     subscribe_code: int | None = None
+    """The Return code or Reason Code of the SUBACK."""
+    puback_code: int | None = None
+    """The Reason Code of the request's PUBACK; 0x10 says that nobody listens to requests."""
+    disconnect_code: int | None = None
     detail: str = ""
     elapsed_ms: float = 0.0
