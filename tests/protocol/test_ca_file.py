@@ -68,7 +68,6 @@ SHAPES = {
     "one line": BEGIN + BODY + END + b"\n",
     "carriage returns": A.replace(b"\n", b"\r"),
     "no end": A + B[:-26],
-    "no end, then another": A[:-26] + B,
     "bad base64": A + B.replace(B.splitlines()[3], b"*" + B.splitlines()[3][1:]),
     "bad der": A + B.replace(B.splitlines()[1], b"AAAA" + B.splitlines()[1][4:]),
     "comment inside": A.replace(BEGIN + b"\n", BEGIN + b"\n# root\n"),
@@ -93,9 +92,7 @@ def test_refused_is_what_openssl_refuses(shape, tmp_path):
 @pytest.mark.parametrize("shape", set(SHAPES) - {"empty", "white space"})
 def test_a_readable_certificate_is_read_in_every_shape(shape):
     """Whatever is wrong around it, the sound certificate comes out."""
-    assert (
-        DER in [c.der for c in read(SHAPES[shape]).certificates] or shape == "no end, then another"
-    )
+    assert DER in [c.der for c in read(SHAPES[shape]).certificates]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +114,13 @@ def test_a_problem_names_its_kind_and_line(shape, kind, line):
     """The first problem says what is wrong and where in the file."""
     problem = read(SHAPES[shape]).problems[0]
     assert (problem.kind, problem.line) == (kind, line)
+
+
+def test_a_missing_end_does_not_swallow_the_next_certificate():
+    """Both certificates are read when the first one lacks its END line."""
+    source = read(A[:-26] + B)
+    assert [c.name for c in source.certificates] == ["Root", "Other"]
+    assert kinds(source) == ["corrupt-pem"]
 
 
 def test_ordinary_files_have_no_problems():
