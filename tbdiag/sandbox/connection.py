@@ -264,5 +264,5 @@ def _ask_for_certificate(
     for authority in tls.client_ca:
         if store is not None:
             store.add_cert(crypto.X509.from_cryptography(authority))
-    named = tls.client_ca or (tls.issued.certificate,)
-    context.set_client_ca_list([crypto.X509.from_cryptography(c).get_subject() for c in named])
+    for named in tls.client_ca or (tls.issued.certificate,):
+        context.add_client_ca(named)
