@@ -1,0 +1,144 @@
+"""Observe the TLS handshake: everything the server shows."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from tbdiag.checks._applies import encrypted_only
+from tbdiag.context import Run
+from tbdiag.deadline import Deadline
+from tbdiag.evidence import CaEvidence, HandshakeEvidence, TcpEvidence
+from tbdiag.protocol.identity import Identity, UnusableIdentity, load_identity
+from tbdiag.protocol.plaintext import ask_mqtt, identify
+from tbdiag.protocol.tls import Hello, handshake
+from tbdiag.protocol.transport import Channel, InvalidName, ascii_name, dial
+from tbdiag.protocol.x509_identity import ip_literal
+from tbdiag.registry import Observation, check
+
+STALE_SECONDS = 3.0
+"""Age above which the connection of tcp.connect is not used: servers drop a mute client."""
+PLAIN_SECONDS = 2.0
+"""What the question in plain MQTT may take."""
+
+
+@check(
+    "tls.handshake",
+    title="TLS handshake",
+    order=40,
+    requires=("tcp.connect",),
+    after=("ca.load",),
+    timeout=10,
+    transports=("mqtts", "mqtt", "https"),
+    applies=encrypted_only,
+    imports=("OpenSSL.SSL",),
+)
+def observe_handshake(run: Run) -> Observation[HandshakeEvidence]:
+    """Run one TLS handshake and record all of it, whatever the server certificate is worth.
+
+    TLS 1.2 and 1.3 are offered, as a device with a current OpenSSL does. The certificate list as
+    presented, every verify error, alerts and a CertificateRequest are kept. It ends with a short
+    read, because a TLS 1.3 server refuses a missing client certificate only after the handshake.
+
+    When the server closes without a single byte in answer to ClientHello, it is asked once more in
+    plain MQTT, without token or any credential: only that can prove a listener without TLS.
+    """
+    evidence = _handshake(run)
+    if evidence.outcome in ("closed", "reset") and not evidence.bytes_received:
+        evidence = _asked_plainly(run, evidence)
+    return Observation(evidence, evidence.established, _summary(evidence))
+
+
+def _handshake(run: Run) -> HandshakeEvidence:
+    try:
+        hello = Hello(
+            _sni(run.target.reference_name), _anchors(run), _identity(run), run.options.alpn
+        )
+        hello.context()
+        channel = _channel(run)
+        if channel is None:
+            return _failed("timeout", "the server took no second connection")
+        return handshake(channel, hello, run.deadline)
+    except UnusableIdentity as unusable:
+        return replace(_failed(unusable.outcome, str(unusable)), client_chain=unusable.chain)
+
+
+def _sni(name: str) -> str | None:
+    if ip_literal(name):
+        return None
+    try:
+        return ascii_name(name).removesuffix(".")
+    except InvalidName:
+        return None
+
+
+def _anchors(run: Run) -> tuple[bytes, ...]:
+    ca = run.get(CaEvidence)
+    return tuple(certificate.der for certificate in ca.certificates) if ca else ()
+
+
+def _identity(run: Run) -> Identity | None:
+    credentials = run.target.credentials
+    if not credentials.certfile:
+        return None
+    return load_identity(credentials.certfile, credentials.keyfile)
+
+
+def _channel(run: Run) -> Channel | None:
+    """The connection of tcp.connect, or a new one when it has been idle too long."""
+    kept = run.kept(Channel)
+    if kept and time.monotonic() - kept.opened_at < STALE_SECONDS:
+        return kept
+    return _dial_again(run, run.deadline)
+
+
+def _dial_again(run: Run, deadline: Deadline) -> Channel | None:
+    tcp = run.need(TcpEvidence)
+    used = [(a.family, a.address) for a in tcp.attempts if a.address == tcp.connected]
+    _, channels = dial(used, run.target.effective_port, deadline)
+    return next(iter(channels.values()), None)
+
+
+def _failed(outcome: str, detail: str) -> HandshakeEvidence:
+    return HandshakeEvidence(None, established=False, outcome=outcome, detail=detail)
+
+
+def _asked_plainly(run: Run, evidence: HandshakeEvidence) -> HandshakeEvidence:
+    deadline = run.deadline.sooner(PLAIN_SECONDS)
+    channel = _dial_again(run, deadline)
+    if channel is None:
+        return evidence
+    answer = ask_mqtt(channel, deadline)
+    channel.close()
+    return replace(evidence, first_bytes=answer, speaks=identify(answer))
+
+
+def _summary(evidence: HandshakeEvidence) -> str:
+    if evidence.established:
+        count = len(evidence.certificate_list) + len(evidence.unparsed)
+        noun = "certificate" if count == 1 else "certificates"
+        return f"{evidence.version}, {evidence.cipher}, {count} {noun} presented"
+    return _failure(evidence)
+
+
+def _failure(evidence: HandshakeEvidence) -> str:
+    if evidence.speaks == "mqtt":
+        return "the server speaks plain MQTT, not TLS"
+    if evidence.speaks:
+        return f"the server does not speak TLS: {_PROTOCOLS.get(evidence.speaks, 'unknown')}"
+    return _FAILURES[evidence.outcome].format(evidence.detail)
+
+
+_PROTOCOLS = {"unknown": "another protocol", "http": "HTTP", "ssh": "SSH", "smtp": "SMTP"}
+_FAILURES = {
+    "not-tls": "the server does not speak TLS",
+    "closed": "closed by the server: {}",
+    "reset": "reset by the server: {}",
+    "timeout": "not finished in time: {}",
+    "alert": "the server sent the alert {}",
+    "late-alert": "the server sent the alert {} after the handshake",
+    "late-close": "the server closed right after the handshake",
+    "protocol-error": "broken off by this client: {}",
+    "client-key-mismatch": "client certificate and private key do not belong together",
+    "client-certificate-unreadable": "client certificate unusable: {}",
+}

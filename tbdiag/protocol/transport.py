@@ -1,0 +1,221 @@
+"""Names to addresses and addresses to connections, under one monotonic deadline.
+
+The only place that opens sockets, besides paho, httpx and aiocoap inside their checks. Everything
+above works on a `Channel`; what dials through a proxy has only to return one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import selectors
+import socket
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from tbdiag.deadline import Deadline
+from tbdiag.errors import os_error_kind
+from tbdiag.evidence import TcpAttempt
+from tbdiag.protocol.hostnames import InvalidName, ascii_name, resolve
+
+__all__ = ["Channel", "Endpoint", "InvalidName", "ascii_name", "dial", "probe_ports", "resolve"]
+
+GRACE = 0.25
+"""Seconds that other addresses are given once one has connected, so that each is reported."""
+SLOW_PATH = 4
+"""… or this many times what the first connection took, on a long way."""
+MAX_ADDRESSES = 16
+"""Addresses of one name that are dialled; a resolver may return any number."""
+CHUNK = 16384
+"""Bytes read at once."""
+
+# poll() has neither select()'s limit of 1,024 descriptors nor a descriptor of its own as epoll().
+_Selector: type[selectors.BaseSelector] = getattr(
+    selectors, "PollSelector", selectors.SelectSelector
+)
+_IN_PROGRESS = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY, errno.EINTR)
+
+
+@dataclass(slots=True)
+class Channel:
+    """One open TCP connection: non-blocking, every wait bounded by a Deadline."""
+
+    socket: socket.socket
+    address: str
+    port: int
+    round_trip: float
+    """Seconds that connecting took: about one round trip."""
+    opened_at: float = field(default_factory=time.monotonic)
+    """Seconds of the monotonic clock."""
+    received: int = 0
+    """Bytes read so far."""
+    broken: OSError | None = None
+    """What a write raised. The peer may have said why before it closed, so reading goes on."""
+
+    def write(self, data: bytes, deadline: Deadline) -> None:
+        """Send all of `data`; raises TimeoutError when the peer takes none of it in time.
+
+        A closed or reset connection does not raise here: an alert that arrived before it would be
+        lost. It is remembered in `broken`, and `read` returns what is pending before the end.
+        """
+        view = memoryview(data)
+        while view and self.broken is None:
+            try:
+                view = view[self.socket.send(view) :]
+            except BlockingIOError:
+                self._wait(selectors.EVENT_WRITE, deadline)
+            except OSError as error:
+                self.broken = error
+
+    def read(self, deadline: Deadline) -> bytes:
+        """The next bytes, at most CHUNK; b"" when the peer closed.
+
+        Raises TimeoutError when nothing comes in time, and OSError as the system reports it.
+        """
+        while True:
+            try:
+                data = self.socket.recv(CHUNK)
+            except BlockingIOError:
+                self._wait(selectors.EVENT_READ, deadline)
+                continue
+            self.received += len(data)
+            return data
+
+    def _wait(self, event: int, deadline: Deadline) -> None:
+        with _Selector() as selector:
+            selector.register(self.socket, event)
+            if not selector.select(deadline.remaining()):
+                raise TimeoutError("the deadline passed")
+
+    def close(self) -> None:
+        """Close the connection; closing twice is harmless."""
+        with contextlib.suppress(OSError):
+            self.socket.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address and port to dial; `family` is `IPv4` or `IPv6`."""
+
+    family: str
+    address: str
+    port: int
+
+    def attempt(self, outcome: str, started: float, detail: str = "") -> TcpAttempt:
+        """How dialling this endpoint ended."""
+        elapsed = round((time.monotonic() - started) * 1000, 3)
+        return TcpAttempt(self.family, self.address, self.port, outcome, detail, elapsed)
+
+    def failed(self, error: OSError, started: float) -> TcpAttempt:
+        """How dialling this endpoint failed, with the system's own name for the error."""
+        name = errno.errorcode.get(error.errno or 0, type(error).__name__)
+        return self.attempt(os_error_kind(error), started, f"{name}: {error.strerror or error}")
+
+
+@dataclass(slots=True)
+class _Race:
+    """Connections being opened at the same time, and how each went."""
+
+    started: float = field(default_factory=time.monotonic)
+    pending: dict[socket.socket, Endpoint] = field(default_factory=dict)
+    attempts: dict[Endpoint, TcpAttempt] = field(default_factory=dict)
+    channels: dict[Endpoint, Channel] = field(default_factory=dict)
+
+    def start(self, endpoint: Endpoint) -> None:
+        """Begin to connect to one endpoint."""
+        try:
+            family, kind, _, _, target = _numeric(endpoint)
+            sock = socket.socket(family, kind)
+        except OSError as error:
+            self.attempts[endpoint] = endpoint.failed(error, self.started)
+            return
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._settle(sock, endpoint, sock.connect_ex(target))
+
+    def _settle(self, sock: socket.socket, endpoint: Endpoint, code: int) -> None:
+        if code in _IN_PROGRESS:
+            self.pending[sock] = endpoint
+        elif code:
+            sock.close()
+            error = OSError(code, os.strerror(code))
+            self.attempts[endpoint] = endpoint.failed(error, self.started)
+        else:
+            attempt = endpoint.attempt("connected", self.started)
+            channel = Channel(sock, endpoint.address, endpoint.port, attempt.elapsed_ms / 1000)
+            self.attempts[endpoint] = attempt
+            self.channels[endpoint] = channel
+
+    def run(self, deadline: Deadline, grace: float | None) -> None:
+        """Wait until all are settled, the deadline passes, or `grace` after the first success."""
+        limit = deadline
+        with _Selector() as selector:
+            for sock in self.pending:
+                selector.register(sock, selectors.EVENT_WRITE)
+            while self.pending and not limit.passed:
+                if grace is not None and self.channels and limit is deadline:
+                    first = next(iter(self.channels.values())).round_trip
+                    limit = deadline.sooner(max(grace, SLOW_PATH * first))
+                for key, _ in selector.select(limit.remaining()):
+                    selector.unregister(key.fileobj)
+                    self._finish(key.fileobj)
+        self._give_up(overtaken=not deadline.passed)
+
+    def _finish(self, sock: object) -> None:
+        assert isinstance(sock, socket.socket)
+        endpoint = self.pending.pop(sock)
+        self._settle(sock, endpoint, sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+
+    def _give_up(self, *, overtaken: bool) -> None:
+        """What has not answered: `pending` when another address was faster, else `timeout`."""
+        for sock, endpoint in self.pending.items():
+            sock.close()
+            outcome = "pending" if overtaken else "timeout"
+            self.attempts[endpoint] = endpoint.attempt(outcome, self.started, "no answer")
+
+
+def _numeric(
+    endpoint: Endpoint,
+) -> tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]:
+    """The socket address of an IP literal, its zone resolved; never asks a name server."""
+    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    found = socket.getaddrinfo(
+        endpoint.address, endpoint.port, type=socket.SOCK_STREAM, flags=flags
+    )
+    return found[0]
+
+
+def dial(
+    addresses: Sequence[tuple[str, str]], port: int, deadline: Deadline
+) -> tuple[tuple[TcpAttempt, ...], dict[str, Channel]]:
+    """Connect to every address at once: how each went, and the open channels by address.
+
+    `addresses` are (family, address) pairs. Channels come fastest first. Once one has connected
+    the others get a moment more and are then reported as `pending`; without any success all of
+    them have until the deadline. The caller closes every channel.
+    """
+    endpoints = [Endpoint(family, address, port) for family, address in addresses[:MAX_ADDRESSES]]
+    race = _raced(endpoints, deadline, GRACE)
+    channels = {endpoint.address: channel for endpoint, channel in race.channels.items()}
+    return tuple(race.attempts[endpoint] for endpoint in endpoints), channels
+
+
+def probe_ports(
+    family: str, address: str, ports: Iterable[int], deadline: Deadline
+) -> tuple[TcpAttempt, ...]:
+    """Whether each of several ports of one address accepts a connection; all are closed again."""
+    endpoints = [Endpoint(family, address, port) for port in ports]
+    race = _raced(endpoints, deadline, None)
+    for channel in race.channels.values():
+        channel.close()
+    return tuple(race.attempts[endpoint] for endpoint in endpoints)
+
+
+def _raced(endpoints: Iterable[Endpoint], deadline: Deadline, grace: float | None) -> _Race:
+    race = _Race()
+    for endpoint in endpoints:
+        race.start(endpoint)
+    race.run(deadline, grace)
+    return race
