@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from tbdiag.catalogue import UNEXPLAINED, sorted_rules
+from tbdiag.catalogue import RUNNER_RULES, sorted_rules
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -28,7 +28,8 @@ def rules_page() -> str:
             parts.append(rule.doc)
         if rule.reference:
             parts.append(f"Reference: {rule.reference}")
-    parts += ["## tbdiag.unexplained", f"**{UNEXPLAINED[0]}.** Severity error.", UNEXPLAINED[1]]
+    for rule_id, (title, text) in RUNNER_RULES.items():
+        parts += [f"## {rule_id}", f"**{title}.** Severity error.", text]
     return "\n\n".join(parts) + "\n"
 
 

@@ -9,11 +9,20 @@ from tbdiag.model import Transport
 from tbdiag.registry import Rule
 from tbdiag.report.text import paint, wrap
 
-UNEXPLAINED = (
-    "A stage failed and no rule explains it",
-    "tbdiag never stays silent about a failure: when a stage fails and no rule knows why, the raw "
-    "facts are reported under this id. Send the JSON report to the project so that a rule is made.",
-)
+RUNNER_RULES = {
+    "tbdiag.unexplained": (
+        "A stage failed and no rule explains it",
+        "tbdiag never stays silent about a failure: when a stage fails and no rule knows why, the "
+        "raw facts are reported under this id. Send the JSON report to the project so that a rule "
+        "is made.",
+    ),
+    "tbdiag.out-of-time": (
+        "Stages were left out because the time of the run was used up",
+        "Nothing failed, but the stages before were so slow that --timeout passed. Run it again "
+        "with a larger --timeout.",
+    ),
+}
+"""Findings of the runner itself: id -> (title, explanation). All are errors."""
 
 
 def entries(kind: str) -> list[dict[str, Any]]:
@@ -83,11 +92,11 @@ def _presets() -> list[dict[str, Any]]:
 
 
 def _scenarios() -> list[dict[str, Any]]:
-    from tbdiag.sandbox import scenarios
+    from tbdiag.sandbox import all_scenarios
 
     return [
         {"id": s.id, "primary": s.primary or "-", "fault": s.doc.split("\n")[0]}
-        for s in scenarios().values()
+        for s in all_scenarios().values()
     ]
 
 
@@ -95,8 +104,8 @@ def explain(text: str, *, width: int = 100, color: bool = False, **_style: Any) 
     """The published text about a rule id, or about an error text; None when nothing is known."""
     registry.load("rules")
     wanted = text.strip()
-    if wanted == "tbdiag.unexplained":
-        return _page(wanted, *UNEXPLAINED, "error", "", width, color)
+    if wanted in RUNNER_RULES:
+        return _page(wanted, *RUNNER_RULES[wanted], "error", "", width, color)
     rule = registry.RULES.get(wanted)
     if rule:
         return _page(

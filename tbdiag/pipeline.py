@@ -281,6 +281,7 @@ def judge(
         for stage in stages
         if stage.status is Status.FAILED and stage.id not in explained
     ]
+    found += out_of_time(stages)
     found = [f for f in found if f.rule not in case.options.ignore]
     rank = {severity: index for index, severity in enumerate(Severity)}
     found.sort(key=lambda f: (order.get(f.stage, len(order)), rank[f.severity]))
@@ -302,6 +303,24 @@ def unexplained(stage: StageResult) -> Finding:
         cause="No rule of tbdiag explains these facts yet.",
         fix="Send the JSON report (tbdiag check … -f json; it holds no secrets) to the project.",
         subject=stage.id,
+    )
+
+
+def out_of_time(stages: list[StageResult]) -> Iterable[Finding]:
+    """The finding for stages that were left out though nothing failed: time ran out before them."""
+    ends = (Status.FAILED, Status.ERROR)
+    left_out = [s for s in stages if s.status is Status.BLOCKED]
+    if not left_out or any(s.status in ends for s in stages):
+        return
+    first = left_out[0]
+    yield Finding(
+        rule="tbdiag.out-of-time",
+        stage=first.id,
+        severity=Severity.ERROR,
+        message=f"{first.title} and what follows it did not run: {first.reason}.",
+        cause=f"The stages before it were too slow, {first.blocked_by} most of all.",
+        fix="Run it again with a larger --timeout, for example --timeout 60.",
+        subject=first.id,
     )
 
 
@@ -331,7 +350,7 @@ def verdict_of(stages: Iterable[StageResult], findings: Iterable[Finding]) -> Ve
     severities = {f.severity for f in findings}
     if Status.ERROR in statuses:
         return Verdict.ERROR
-    if Status.FAILED in statuses or Severity.ERROR in severities:
+    if {Status.FAILED, Status.BLOCKED} & statuses or Severity.ERROR in severities:
         return Verdict.FAILED
     if Severity.WARNING in severities:
         return Verdict.WARNING

@@ -150,6 +150,19 @@ def test_when_the_runs_time_is_used_up_the_rest_is_blocked() -> None:
     assert "0.05 s" in (blocked.reason or "")
 
 
+def test_running_out_of_time_is_never_ok() -> None:
+    """A report whose stages passed but were not all run is failed, with tbdiag.out-of-time."""
+
+    def slow(run: Run) -> Observation[First]:
+        threading.Event().wait(run.deadline.remaining())
+        return Observation(First(), True, "slow")
+
+    stage("a", 1, slow)
+    stage("b", 2, passed(Second()), requires=("a",))
+    report = run(timeout=0.05)
+    assert (report.verdict, report.primary) == (Verdict.FAILED, "tbdiag.out-of-time")
+
+
 def test_independent_stages_run_at_the_same_time() -> None:
     """Two stages without a requirement between them meet at a barrier."""
     barrier = threading.Barrier(2, timeout=10)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tbdiag.sandbox.stand import Stand
 
 
-def scenarios() -> dict[str, Scenario]:
+def all_scenarios() -> dict[str, Scenario]:
     """Every registered scenario by id, in the order they are written in."""
     registry.load("sandbox.scenarios")
     return registry.SCENARIOS
@@ -35,9 +35,9 @@ def open_scenario(scenario_id: str, **room: object) -> Iterator[Stand]:
     """
     from tbdiag.sandbox.stand import Room
 
-    chosen = scenarios().get(scenario_id)
+    chosen = all_scenarios().get(scenario_id)
     if chosen is None:
-        near = difflib.get_close_matches(scenario_id, scenarios(), n=3)
+        near = difflib.get_close_matches(scenario_id, all_scenarios(), n=3)
         hint = f"did you mean {', '.join(near)}?" if near else "see tbdiag list scenarios"
         raise UsageError(f"there is no scenario {scenario_id!r}: {hint}")
     with tempfile.TemporaryDirectory(prefix="tbdiag-sandbox-") as folder:

@@ -79,6 +79,6 @@ def known_rules(given: Iterable[str]) -> frozenset[str]:
     from tbdiag import registry
 
     registry.load("rules")
-    for rule_id in sorted(wanted - registry.RULES.keys() - {"tbdiag.unexplained"}):
+    for rule_id in sorted(wanted - registry.RULES.keys() - {"tbdiag.unexplained", "tbdiag.out-of-time"}):
         raise UsageError(f"--ignore {rule_id!r} is no rule: see tbdiag list rules")
     return wanted

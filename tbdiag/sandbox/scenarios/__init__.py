@@ -1,0 +1,1 @@
+"""Every scenario: a healthy local server with exactly one thing wrong."""
