@@ -6,7 +6,7 @@ Times are aware datetimes in UTC, durations are milliseconds, fingerprints lower
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 DAY = timedelta(days=1)
@@ -346,6 +346,14 @@ class VerifyEvidence:
         """Whether the deciding client stack accepts path and name."""
         return self.deciding.verdict == "accept"
 
+    def decision(self, client: str) -> ClientDecision | None:
+        """The decision of one client stack; None when it was not asked."""
+        return next((d for d in self.decisions if d.client == client), None)
+
+    def with_opinion(self, opinion: SecondOpinion) -> VerifyEvidence:
+        """The same with second opinions added."""
+        return replace(self, opinion=opinion)
+
 
 @dataclass(frozen=True, slots=True)
 class HttpTokenEvidence:
@@ -358,6 +366,8 @@ class HttpTokenEvidence:
     """`unreachable`, `timeout`, `tls`, `not-thingsboard`, or None."""
     detail: str = ""
     elapsed_ms: float = 0.0
+    verified_by: str | None = None
+    """The trust anchors that verified (or last refused) the server: `CA file`, `public roots`."""
 
 
 @dataclass(frozen=True, slots=True)

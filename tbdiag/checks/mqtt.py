@@ -1,0 +1,284 @@
+"""The MQTT stages: CONNECT, a test PUBLISH and ThingsBoard's attribute request.
+
+The two that follow CONNACK run side by side on one session, so together they take one round trip.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+from tbdiag.checks._applies import with_credentials, with_publish
+from tbdiag.context import Run
+from tbdiag.deadline import Deadline
+from tbdiag.evidence import (
+    AttributesEvidence,
+    CaEvidence,
+    ConnackAttempt,
+    MqttConnectEvidence,
+    PublishEvidence,
+    TcpEvidence,
+)
+from tbdiag.model import Credentials
+from tbdiag.registry import Blocked, Observation, check
+
+if TYPE_CHECKING:
+    from tbdiag.checks._mqtt_session import Link, Plan, Session
+    from tbdiag.protocol.mqtt import Version
+
+RESPONSE_FILTER = "v1/devices/me/attributes/response/+"
+REQUEST_ID = 1
+REQUEST = b'{"clientKeys":"model"}'
+QUIET = 2.0
+"""Seconds to wait for the response once the request was acknowledged.
+
+ThingsBoard acknowledges and answers from the same place, so the response follows within
+milliseconds; two seconds leave room for a busy device actor. A broker that says by Reason Code 0x10
+that nobody listens is not waited for at all.
+"""
+GENERIC_QUIET = 0.3
+"""The same where the broker granted QoS 2, which ThingsBoard never does."""
+NO_MATCHING_SUBSCRIBERS = 0x10
+TAKEOVER = (
+    "Connecting with this token closes the device's own MQTT session, if it has one "
+    "(ThingsBoard keeps one session per device by default); --no-connect leaves that out."
+)
+_SESSION = "tbdiag.checks._mqtt_session"
+
+
+@check(
+    "mqtt.connect",
+    title="MQTT connect",
+    order=70,
+    requires=("tcp.connect", "tls.handshake", "tls.verify"),
+    after=("ca.load", "http.token"),
+    timeout=12.0,
+    applies=with_credentials,
+    waivable=("tls.verify",),
+    imports=(_SESSION,),
+)
+def connect(run: Run) -> Observation[MqttConnectEvidence]:
+    """Open an MQTT session with the credentials and read the CONNACK.
+
+    The connection goes to the address that answered before and verifies the server's certificate
+    again with the loaded CA certificates only: the token is not sent before that. MQTT 5 is tried
+    first, 3.1.1 when the server does not speak 5. The session is clean, the Client Identifier
+    random unless given. Connecting with a live device's token closes that device's own session.
+    """
+    from tbdiag.checks._mqtt_channel import ChannelFailed
+    from tbdiag.checks._mqtt_session import Link
+
+    run.notify(TAKEOVER)
+    identifier = run.target.credentials.client_id or f"tbdiag-{secrets.token_hex(6)}"
+    attempts: list[ConnackAttempt] = []
+    session = None
+    try:
+        plan = _plan(run, identifier)
+        session = _first_accepted(run, plan, attempts)
+        if session:
+            run.keep(link := Link(plan, session), link.close)
+    except ChannelFailed as error:
+        attempts.append(ConnackAttempt("5", error.outcome, detail=str(error)))
+    evidence = _connect_evidence(run, identifier, attempts, session)
+    passed = evidence.accepted and evidence.disconnected_after is None
+    return Observation(evidence, passed, _connect_summary(evidence))
+
+
+def _connect_evidence(
+    run: Run, identifier: str, attempts: list[ConnackAttempt], session: Session | None
+) -> MqttConnectEvidence:
+    credentials = run.target.credentials
+    return MqttConnectEvidence(
+        tuple(attempts),
+        accepted=session is not None,
+        version=session.version.label if session else None,
+        client_identifier=identifier,
+        username_sent=credentials.mqtt_username is not None,
+        credentials=_kind(credentials),
+        disconnected_after=session.how_it_ended if session and session.over else None,
+        disconnect_code=session.disconnect_code if session else None,
+    )
+
+
+def _plan(run: Run, identifier: str) -> Plan:
+    from tbdiag.checks._mqtt_channel import Endpoint, tls_context
+    from tbdiag.checks._mqtt_session import Plan
+
+    target = run.target
+    address = run.need(TcpEvidence).connected or target.host
+    encrypted = target.transport.encrypted
+    context = tls_context(target, run.options, run.get(CaEvidence)) if encrypted else None
+    endpoint = Endpoint(address, target.effective_port, target.reference_name, context)
+    return Plan(endpoint, identifier, target.credentials)
+
+
+def _kind(credentials: Credentials) -> str:
+    if credentials.certfile:
+        return "x509"
+    if credentials.token:
+        return "token"
+    return "basic" if credentials.present else "none"
+
+
+def _first_accepted(run: Run, plan: Plan, attempts: list[ConnackAttempt]) -> Session | None:
+    from tbdiag.checks._mqtt_session import open_session
+
+    for version in _versions(run.options.mqtt_version):
+        attempt, session = open_session(plan, version, run.deadline)
+        attempts.append(attempt)
+        if session or not _speaks_another_version(attempt):
+            return session
+    return None
+
+
+def _versions(wanted: str) -> tuple[Version, ...]:
+    from tbdiag.protocol.mqtt import Version
+
+    known = {"5": (Version.V5,), "3.1.1": (Version.V311,)}
+    return known.get(wanted, (Version.V5, Version.V311))
+
+
+def _speaks_another_version(attempt: ConnackAttempt) -> bool:
+    """Whether 3.1.1 may work: older servers close on Protocol Version 5 or answer in their form."""
+    if attempt.outcome == "refused" and attempt.code is not None:
+        return attempt.code == 0x84 or attempt.code < 0x80
+    return attempt.outcome == "closed"
+
+
+def _connect_summary(seen: MqttConnectEvidence) -> str:
+    last = seen.last
+    spoken = f"MQTT {last.version}"
+    if seen.accepted and len(seen.attempts) > 1:
+        spoken += "; the server does not speak MQTT 5"
+    if last.code is None:
+        return f"{last.outcome}: {last.detail} ({spoken})"
+    code = f"0x{last.code:02X}" if last.version == "5" else str(last.code)
+    summary = f"CONNACK {code} {last.code_name} ({spoken})"
+    return f"{summary}, then {seen.disconnected_after}" if seen.disconnected_after else summary
+
+
+def _link(run: Run) -> Link | None:
+    from tbdiag.checks._mqtt_session import Link
+
+    return run.kept(Link)
+
+
+@check(
+    "mqtt.publish",
+    title="Test publish",
+    order=80,
+    requires=("mqtt.connect",),
+    timeout=10.0,
+    applies=with_publish,
+)
+def publish(run: Run) -> Observation[PublishEvidence] | Blocked:
+    """Publish one telemetry message and wait for its PUBACK.
+
+    When it is refused, or the server closes the session, the same payload goes to `v2/t/j` once:
+    ThingsBoard takes JSON there whatever the device profile says, so the difference names the
+    cause. With `--round-trip` a client attribute is written and read back, which proves storage.
+    """
+    from tbdiag.checks._mqtt_publish import publish_and_probe
+
+    link = _link(run)
+    if link is None:
+        return Blocked("mqtt.connect", "there is no MQTT session")
+    try:
+        evidence = publish_and_probe(link, run.options, run.deadline)
+        link.delivered = evidence.delivered
+    finally:
+        link.publishing_ended.set()
+    first = evidence.first
+    passed = evidence.delivered or first.outcome == "sent"
+    said = first.outcome
+    if first.code is not None:
+        said = f"PUBACK 0x{first.code:02X} {first.code_name}"
+    elif first.outcome == "acknowledged":
+        said = "PUBACK"
+    summary = f"{first.topic}: {said}" + (f" ({first.detail})" if first.detail else "")
+    if evidence.round_trip is not None:
+        summary += ", read back" if evidence.round_trip else ", not read back"
+    return Observation(evidence, passed, summary)
+
+
+@check(
+    "mqtt.attributes",
+    title="Attributes",
+    order=90,
+    requires=("mqtt.connect",),
+    timeout=10.0,
+    applies=with_credentials,
+)
+def attributes(run: Run) -> Observation[AttributesEvidence] | Blocked:
+    """Ask for the client attribute `model` and wait for the response; `{}` is one.
+
+    Only ThingsBoard answers: a response proves that this is its device API and that the device is
+    known. A general MQTT broker acknowledges the request and stays silent.
+    """
+    link = _link(run)
+    if link is None:
+        return Blocked("mqtt.connect", "there is no MQTT session")
+    evidence = _request(link, link.session, run.deadline)
+    if evidence.outcome == "closed" and with_publish(run.target, run.options) is None:
+        # Both messages were under way: the request is tried alone once the other is settled.
+        link.publishing_ended.wait(run.deadline.remaining())
+        if not link.delivered or link.session.over:
+            reason = "the server closed the session during the test publish"
+            return Blocked("mqtt.publish", reason)
+        evidence = _request(link, link.session, run.deadline)
+    return Observation(evidence, True, _attributes_summary(evidence))
+
+
+def _request(link: Link, session: Session, deadline: Deadline) -> AttributesEvidence:
+    started = time.monotonic()
+    subscription = link.subscription(session, RESPONSE_FILTER)
+    request = session.publish(f"v1/devices/me/attributes/request/{REQUEST_ID}", REQUEST, 1)
+    topic = RESPONSE_FILTER.replace("+", str(REQUEST_ID))
+    tap = session.tap
+    answered = session.wait(lambda: topic in tap.messages or request in tap.acks, deadline)
+    if answered and topic not in tap.messages:
+        ack = tap.acks[request].puback.code
+        session.wait(lambda: topic in tap.messages, _patience(session, ack, deadline))
+    return _attributes_evidence(session, topic, request, subscription, started)
+
+
+def _patience(session: Session, puback_code: int, deadline: Deadline) -> Deadline:
+    if puback_code >= NO_MATCHING_SUBSCRIBERS:
+        return deadline.sooner(0)
+    granted = session.tap.subacks.get(session.subscription or 0, ())
+    return deadline.sooner(GENERIC_QUIET if granted == (2,) else QUIET)
+
+
+def _attributes_evidence(
+    session: Session, topic: str, request: int, subscription: int, started: float
+) -> AttributesEvidence:
+    tap = session.tap
+    answered = topic in tap.messages
+    codes, ack = tap.subacks.get(subscription, ()), tap.acks.get(request)
+    outcome = "no-response"
+    if answered:
+        outcome = "answered"
+    elif session.over:
+        outcome = "closed"
+    elif any(code >= 0x80 for code in codes):
+        outcome = "subscribe-refused"
+    return AttributesEvidence(
+        REQUEST_ID,
+        REQUEST.decode(),
+        answered,
+        tap.messages.get(topic, b""),
+        outcome,
+        codes[0] if codes else None,
+        ack.puback.code if ack else None,
+        session.disconnect_code,
+        session.how_it_ended if session.over else "",
+        round((time.monotonic() - started) * 1000, 3),
+    )
+
+
+def _attributes_summary(seen: AttributesEvidence) -> str:
+    if seen.answered:
+        text = seen.response.decode("utf-8", "replace")
+        return f"response/{seen.request_id}: {text if len(text) <= 60 else text[:59] + '…'}"
+    return f"no response to the attribute request ({seen.outcome})"
