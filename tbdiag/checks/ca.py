@@ -1,0 +1,110 @@
+"""ca.load: where the trust anchors come from, and what they are."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from tbdiag.checks._applies import encrypted_only
+from tbdiag.context import Run
+from tbdiag.evidence import CaEvidence, CaProblem, CaSource
+from tbdiag.protocol.ca_file import MAX_BYTES, read_ca
+from tbdiag.protocol.public_roots import public_source
+from tbdiag.registry import Observation, check
+
+AUTO_SECONDS = 4.0
+"""What the platform's own download may take with `auto`; the public roots are used after it."""
+URL_SECONDS = 8.0
+"""What a URL that the user gave may take."""
+
+
+@check(
+    "ca.load",
+    title="CA chain",
+    order=10,
+    timeout=10.0,
+    transports=("mqtts", "mqtt", "https", "coaps"),
+    applies=encrypted_only,
+)
+def load(run: Run) -> Observation[CaEvidence]:
+    """Read the trust anchors that `--cafile` names.
+
+    A path, a URL, `-` for stdin, `public` for the public roots, or `auto`: the platform's own
+    download, else the public roots. Any format is read; what is not a PEM certificate is named.
+    """
+    sources: list[CaSource] = []
+    attempts: list[CaSource] = []
+    for given in run.target.cafile:
+        if given == "auto":
+            sources.append(_auto(run, attempts))
+        else:
+            sources.append(load_source(given, run))
+    evidence = CaEvidence(tuple(sources), tuple(attempts))
+    return Observation(evidence, bool(evidence.certificates), summary(evidence))
+
+
+def load_source(given: str, run: Run) -> CaSource:
+    """Read one source: `public`, `-`, a URL or a path. UsageError for an unusable URL."""
+    if given == "public":
+        return public_source(given)
+    if given == "-":
+        return _read(given, "stdin", "standard input", lambda: sys.stdin.buffer)
+    if given.lower().startswith(("http://", "https://")):
+        from tbdiag.checks._platform_ca import downloaded_ca
+
+        deadline = run.deadline.sooner(URL_SECONDS)
+        return downloaded_ca(given, given, deadline, proxy=run.options.proxy)
+    return _read(given, "file", given, lambda: Path(given).open("rb"))
+
+
+def _auto(run: Run, attempts: list[CaSource]) -> CaSource:
+    """The platform's download where it gives certificates, else the public roots."""
+    from tbdiag.checks._platform_ca import download_url, downloaded_ca
+
+    url = download_url(run.target)
+    if url:
+        deadline = run.deadline.sooner(AUTO_SECONDS)
+        source = downloaded_ca(url, "auto", deadline, proxy=run.options.proxy)
+        if source.certificates:
+            return source
+        attempts.append(source)
+    return public_source("auto")
+
+
+def _read(given: str, origin: str, location: str, open_it: Callable[[], BinaryIO]) -> CaSource:
+    try:
+        with open_it() as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        return _unreadable(given, origin, location, error)
+    return read_ca(data, given, origin, location)
+
+
+def _unreadable(given: str, origin: str, location: str, error: Exception) -> CaSource:
+    kind, reason = "file-unreadable", getattr(error, "strerror", None) or str(error)
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        kind = "file-not-found"
+    elif isinstance(error, IsADirectoryError):
+        reason = "it is a folder, not a file"
+    return CaSource(given, origin, location, "unknown", problems=(CaProblem(kind, reason),))
+
+
+def _count(number: int) -> str:
+    return f"{number:,} certificate{'' if number == 1 else 's'}"
+
+
+def summary(evidence: CaEvidence) -> str:
+    """One line for the table: how many certificates from where, and which one ends first."""
+    found = evidence.certificates
+    if not found:
+        details = [f"{s.location}: {p.detail}" for s in evidence.sources for p in s.problems[:1]]
+        return "no certificate: " + ("; ".join(details) or "no CA file named")
+    where = ", ".join(s.location for s in evidence.sources if s.certificates)
+    if evidence.public:
+        tried = "; the platform offers no CA file" if evidence.attempts else ""
+        return f"{_count(len(found))} from the {where}{tried}"
+    first = min(found, key=lambda c: c.not_after)
+    expiry = f"earliest expiry {first.not_after:%Y-%m-%d} ({first.name})"
+    return f"{_count(len(found))} from {where}; {expiry}"
