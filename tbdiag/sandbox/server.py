@@ -58,7 +58,12 @@ class Server:
         return self
 
     def stop(self) -> None:
-        """End every connection and thread; RuntimeError when one does not end within a second."""
+        """End every connection and thread; RuntimeError when one does not end within a second.
+
+        Stopping twice, or before a start, does nothing.
+        """
+        if self.stopping.is_set() or not self._listeners:
+            return
         self.stopping.set()
         self._wake.send(b"x")
         deadline = time.monotonic() + _STOP_SECONDS
