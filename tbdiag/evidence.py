@@ -271,6 +271,9 @@ class HandshakeEvidence:
     truncated: str | None = None
     """Which limit cut the handshake short, if one did."""
     peer: str | None = None
+    unprovoked: str | None = None
+    """After a close without any answer: what a second connection met on which nothing was sent,
+    `closed`, `reset`, `spoke` or `silent`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from tbdiag.checks._applies import encrypted_only
 from tbdiag.context import Run
 from tbdiag.deadline import Deadline
 from tbdiag.evidence import CaEvidence, HandshakeEvidence, TcpEvidence
 from tbdiag.protocol.identity import Identity, UnusableIdentity, load_identity
-from tbdiag.protocol.plaintext import ask_mqtt, identify
+from tbdiag.protocol.plaintext import ask_mqtt, identify, listen
 from tbdiag.protocol.tls import Hello, handshake
 from tbdiag.protocol.transport import Channel, InvalidName, ascii_name, dial
 from tbdiag.protocol.x509_identity import ip_literal
 from tbdiag.registry import Observation, check
 
+T = TypeVar("T")
+
 STALE_SECONDS = 3.0
 """Age above which the connection of tcp.connect is not used: servers drop a mute client."""
 PLAIN_SECONDS = 2.0
 """What the question in plain MQTT may take."""
+MUTE_SECONDS = 0.5
+"""How long a connection on which nothing is sent is watched."""
 
 
 @check(
@@ -41,11 +47,12 @@ def observe_handshake(run: Run) -> Observation[HandshakeEvidence]:
     read, because a TLS 1.3 server refuses a missing client certificate only after the handshake.
 
     When the server closes without a single byte in answer to ClientHello, it is asked once more in
-    plain MQTT, without token or any credential: only that can prove a listener without TLS.
+    plain MQTT, without token or any credential: only that can prove a listener without TLS. If that
+    too finds no answer, a connection on which nothing is sent shows whether it closes on everybody.
     """
     evidence = _handshake(run)
     if evidence.outcome in ("closed", "reset") and not evidence.bytes_received:
-        evidence = _asked_plainly(run, evidence)
+        evidence = _asked_again(run, evidence)
     return Observation(evidence, evidence.established, _summary(evidence))
 
 
@@ -103,14 +110,24 @@ def _failed(outcome: str, detail: str) -> HandshakeEvidence:
     return HandshakeEvidence(None, established=False, outcome=outcome, detail=detail)
 
 
-def _asked_plainly(run: Run, evidence: HandshakeEvidence) -> HandshakeEvidence:
-    deadline = run.deadline.sooner(PLAIN_SECONDS)
+def _asked_again(run: Run, evidence: HandshakeEvidence) -> HandshakeEvidence:
+    answer = _on_new_connection(run, PLAIN_SECONDS, ask_mqtt)
+    if answer:
+        return replace(evidence, first_bytes=answer, speaks=identify(answer))
+    return replace(evidence, unprovoked=_on_new_connection(run, MUTE_SECONDS, listen))
+
+
+def _on_new_connection(
+    run: Run, seconds: float, speak: Callable[[Channel, Deadline], T]
+) -> T | None:
+    deadline = run.deadline.sooner(seconds)
     channel = _dial_again(run, deadline)
     if channel is None:
-        return evidence
-    answer = ask_mqtt(channel, deadline)
-    channel.close()
-    return replace(evidence, first_bytes=answer, speaks=identify(answer))
+        return None
+    try:
+        return speak(channel, deadline)
+    finally:
+        channel.close()
 
 
 def _summary(evidence: HandshakeEvidence) -> str:

@@ -43,6 +43,16 @@ def identify(first: bytes) -> str | None:
     return "http" if first.lstrip()[:5].lower() in (b"<html", b"<!doc") else "unknown"
 
 
+def listen(channel: Channel, deadline: Deadline) -> str:
+    """What a peer does when nothing is sent to it: `closed`, `reset`, `spoke`, `silent`."""
+    try:
+        return "spoke" if channel.read(deadline) else "closed"
+    except TimeoutError:
+        return "silent"
+    except OSError:
+        return "reset"
+
+
 def ask_mqtt(channel: Channel, deadline: Deadline) -> bytes:
     """What a peer answers to a plain MQTT 3.1.1 CONNECT without any credentials; b"" for nothing.
 

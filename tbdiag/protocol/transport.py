@@ -80,6 +80,8 @@ class Channel:
             except BlockingIOError:
                 self._wait(selectors.EVENT_READ, deadline)
                 continue
+            if not data and self.broken:
+                raise self.broken
             self.received += len(data)
             return data
 
@@ -136,9 +138,15 @@ class _Race:
         self._settle(sock, endpoint, sock.connect_ex(target))
 
     def _settle(self, sock: socket.socket, endpoint: Endpoint, code: int) -> None:
+        """Record what connect() came to.
+
+        A RST in answer to SYN is ECONNREFUSED. ECONNRESET means that the connection was accepted
+        and reset before we looked: whether it is seen here or at the first read depends on the
+        moment, so it always counts as connected, and the next stage meets the reset.
+        """
         if code in _IN_PROGRESS:
             self.pending[sock] = endpoint
-        elif code:
+        elif code and code != errno.ECONNRESET:
             sock.close()
             error = OSError(code, os.strerror(code))
             self.attempts[endpoint] = endpoint.failed(error, self.started)

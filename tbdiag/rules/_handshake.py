@@ -46,6 +46,8 @@ def fault_of(tls: HandshakeEvidence) -> str | None:
         return None
     if tls.speaks or tls.outcome == "not-tls":
         return "tls.plaintext-port" if tls.speaks == "mqtt" else "tls.not-tls"
+    if tls.unprovoked == "reset":
+        return "tcp.reset"
     if tls.outcome in ("alert", "late-alert"):
         return _fault_of_alert(tls)
     if tls.outcome == "late-close":

@@ -13,7 +13,7 @@ from tbdiag.registry import Fault, rule
 
 LIVE_DEMO = "demo.thingsboard.io"
 MQTT, MQTTS = 1883, 8883
-_DECISIVE = ("refused", "reset", "timeout", "unreachable", "forbidden", "other")
+_DECISIVE = ("refused", "timeout", "unreachable", "forbidden", "other")
 """Which outcome speaks for all when every address failed: the one with an answer first."""
 _LOCAL_ERRORS = ("ENETUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT")
 """This machine has no network of that family: nothing that the server could change."""
@@ -219,7 +219,7 @@ def unreachable(case: Case, tcp: TcpEvidence) -> Iterator[Fault]:
     IPv6 shows the same.
     """
     attempt = _decisive(tcp)
-    if attempt is None or attempt.outcome not in ("unreachable", "forbidden", "other"):
+    if attempt is None or attempt.outcome in ("refused", "timeout"):
         return
     cause = f"This machine has no route to {attempt.address}, or a router on the way has none."
     fix = f"Check the route: ip route get {shlex.quote(attempt.address)}"
@@ -234,26 +234,6 @@ def unreachable(case: Case, tcp: TcpEvidence) -> Iterator[Fault]:
         message=f"{_where(attempt)} cannot be reached ({attempt.detail}).",
         cause=cause,
         fix=fix,
-        subject=_where(attempt),
-    )
-
-
-@rule("tcp.reset", stage="tcp.connect", needs=TcpEvidence)
-def reset(case: Case, tcp: TcpEvidence) -> Iterator[Fault]:
-    """The connection is reset while it is being opened.
-
-    Something accepted the first packet and then broke the connection off: a load balancer without
-    a healthy server behind it, a firewall that resets, or ThingsBoard's HAProxy, which rejects an
-    address with 50 or more connections.
-    """
-    attempt = _decisive(tcp)
-    if attempt is None or attempt.outcome != "reset":
-        return
-    yield Fault(
-        message=f"{_where(attempt)} reset the connection ({attempt.detail}).",
-        cause="A load balancer or firewall before the server breaks connections off.",
-        fix="Check the load balancer's back ends and limits, then: "
-        f"nc -vz {shlex.quote(case.target.host)} {attempt.port}",
         subject=_where(attempt),
     )
 
