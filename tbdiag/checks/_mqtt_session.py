@@ -133,8 +133,12 @@ class Session:
         self._leaving = False
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
-        self._client = self._paho(plan)
-        self._client.connect("channel", keepalive=KEEP_ALIVE)
+        try:
+            self._client = self._paho(plan)
+            self._client.connect("channel", keepalive=KEEP_ALIVE)
+        except BaseException:
+            self._close_sockets()
+            raise
         self._thread = threading.Thread(target=self._serve, name="tbdiag mqtt", daemon=True)
         self._thread.start()
 
@@ -168,11 +172,15 @@ class Session:
         except Exception as error:  # noqa: BLE001 - told to the waiting stage, which raises it
             self._crash = error
         finally:
-            self.channel.close()
-            self._wake_in.close()
+            self._close_sockets()
             with self._changed:
                 self.ended = True
                 self._changed.notify_all()
+
+    def _close_sockets(self) -> None:
+        self.channel.close()
+        self._wake_in.close()
+        self._wake_out.close()
 
     def _turn(self, ready: selectors.BaseSelector) -> None:
         if self._client.want_write():
@@ -253,7 +261,6 @@ class Session:
         self._leaving = True
         self._wake()
         self._thread.join(CLOSE_WAIT)
-        self._wake_out.close()
 
 
 def open_session(

@@ -86,6 +86,9 @@ def topic_rejected(case: Case, seen: PublishEvidence) -> Iterable[Fault]:
     elif first.code == 0x87:
         cause = "The server's access rules do not let this client publish to the topic."
         fix = "Allow the topic for this client, or publish to: " + mosquitto_line(case)
+    elif first.topic == TELEMETRY_TOPIC:
+        cause = "This session takes no telemetry on ThingsBoard's default topic."
+        fix = "Look at the device profile's transport configuration, then: " + check_line(case)
     else:
         cause = f"{first.topic} is no topic of ThingsBoard's device API or of the device profile."
         fix = f"Publish to {TELEMETRY_TOPIC}: {mosquitto_line(case)}"
