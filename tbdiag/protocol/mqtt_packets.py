@@ -29,12 +29,13 @@ class Connect:
     """CONNECT, section 3.1.
 
     `client_id` is the Client Identifier; `keep_alive` is in seconds; `username` and `password` are
-    None when absent, which is not the same as empty. `clean_session` is Clean Start in 5.0.
+    None when absent, which is not the same as empty, and never shown by `repr`. `clean_session` is
+    Clean Start in 5.0.
     """
 
     client_id: str = ""
-    username: str | None = None
-    password: bytes | None = None
+    username: str | None = field(default=None, repr=False)
+    password: bytes | None = field(default=None, repr=False)
     version: Version = Version.V311
     clean_session: bool = True
     keep_alive: int = 60

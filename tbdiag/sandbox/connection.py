@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -105,10 +106,12 @@ class Connection:
         what the peer still sends is read for a moment.
         """
         self.finish()
+        end = time.monotonic() + _LINGER_SECONDS
         with suppress(OSError):
-            self._socket.settimeout(_LINGER_SECONDS)
-            while self._receive():
-                pass
+            while (left := end - time.monotonic()) > 0:
+                self._socket.settimeout(left)
+                if not self._receive():
+                    break
         self._socket.close()
 
     def _receive(self) -> bytes:

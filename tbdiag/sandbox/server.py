@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from cryptography import x509
     from OpenSSL import SSL
 
-_STOP_SECONDS: Final = 1.0
+_STOP_SECONDS: Final = 5.0
 
 
 class Server:
     """Listens on 127.0.0.1 (and ::1 if asked) and serves each connection in a thread of its own.
 
     Use it as a context manager; subclasses write `serve`. Leaving the context ends every
-    connection and thread within a second, and raises what went wrong in one of them.
+    connection and thread at once, and raises what went wrong in one of them.
     """
 
     def __init__(self, *, tls: Tls | None = None, port: int = 0, ipv6: bool = False) -> None:
@@ -58,9 +58,10 @@ class Server:
         return self
 
     def stop(self) -> None:
-        """End every connection and thread; RuntimeError when one does not end within a second.
+        """End every connection and thread; RuntimeError when one does not end in time.
 
-        Stopping twice, or before a start, does nothing.
+        That takes milliseconds; the limit leaves room for a busy machine. Stopping twice, or
+        before a start, does nothing.
         """
         if self.stopping.is_set() or not self._listeners:
             return

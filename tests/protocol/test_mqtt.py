@@ -162,6 +162,11 @@ def test_connect_of_the_standard() -> None:
     assert parse_connect(body) == Connect("id", "TOKEN", b"pw", Version.V311, True, 60)
 
 
+def test_repr_keeps_the_credentials() -> None:
+    """A CONNECT in a log or traceback does not show its user name, which is the token."""
+    assert "TOKEN" not in repr(Connect("id", "TOKEN", b"TOKEN"))
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [

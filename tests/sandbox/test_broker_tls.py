@@ -6,6 +6,8 @@ import hashlib
 import socket
 import ssl
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -194,6 +196,20 @@ def test_plain_client_on_the_tls_port() -> None:
             sock.sendall(encode(Connect("id", None)))
             assert sock.recv(10)[:1] in (b"\x15", b"")
         assert broker.wait_for("handshake-failed")
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01"])
+def test_a_handshake_that_never_ends_does_not_hold_up_the_end(sent: bytes) -> None:
+    """A client that stays in the middle of its handshake ends with the broker."""
+    before = threading.active_count()
+    with Broker(tls=Tls(SERVER)) as broker:
+        sock = socket.create_connection(("127.0.0.1", broker.port), timeout=5)
+        sock.sendall(sent)
+        assert connack(broker.port, trusting(ROOT)) == Connack(0)  # so the first was accepted
+        began = time.monotonic()
+    assert time.monotonic() - began < 1
+    assert threading.active_count() == before
+    sock.close()
 
 
 def test_ipv6() -> None:
