@@ -9,16 +9,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import queue
 import selectors
 import socket
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from tbdiag.deadline import Deadline
 from tbdiag.errors import os_error_kind
-from tbdiag.evidence import TcpAttempt
-from tbdiag.protocol.hostnames import InvalidName, ascii_name, resolve
+from tbdiag.evidence import DnsEvidence, TcpAttempt
+from tbdiag.protocol.hostnames import InvalidName, ascii_name
+from tbdiag.protocol.x509_identity import ip_literal
 
 __all__ = ["Channel", "Endpoint", "InvalidName", "ascii_name", "dial", "probe_ports", "resolve"]
 
@@ -26,6 +30,8 @@ GRACE = 0.25
 """Seconds that other addresses are given once one has connected, so that each is reported."""
 SLOW_PATH = 4
 """… or this many times what the first connection took, on a long way."""
+MAX_ANSWERS = 64
+"""Addresses kept of one answer of the resolver."""
 MAX_ADDRESSES = 16
 """Addresses of one name that are dialled; a resolver may return any number."""
 CHUNK = 16384
@@ -36,6 +42,107 @@ _Selector: type[selectors.BaseSelector] = getattr(
     selectors, "PollSelector", selectors.SelectSelector
 )
 _IN_PROGRESS = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY, errno.EINTR)
+
+_FAMILIES = {"4": socket.AF_INET, "6": socket.AF_INET6}
+_FAMILY_NAMES: dict[int, str] = {socket.AF_INET: "IPv4", socket.AF_INET6: "IPv6"}
+_NOT_FOUND = tuple(
+    getattr(socket, name)
+    for name in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY")
+    if hasattr(socket, name)
+)
+_Answer = Sequence[tuple[int, int, int, str, Any]]
+
+
+def resolve(host: str, port: int, family: str | None, deadline: Deadline) -> DnsEvidence:
+    """The addresses of `host`; `family` `4` or `6` limits them.
+
+    An IP literal (an IPv6 zone included) is returned as it is, without a lookup. The lookup runs in
+    a thread of its own, because getaddrinfo cannot be interrupted: a resolver that hangs is left
+    behind at the deadline. Never raises: what went wrong is in `error` and `detail`.
+    """
+    started = time.monotonic()
+    try:
+        literal = _literal(host, family)
+        if literal:
+            return DnsEvidence(host, literal=True, addresses=(literal,))
+        answer = _lookup(ascii_name(host), port, family, deadline)
+    except InvalidName as error:
+        return _failed(host, "invalid-name", str(error), started)
+    except TimeoutError:
+        return _failed(host, "timeout", "the resolver gave no answer", started)
+    except socket.gaierror as error:
+        kind = "name-not-found" if error.errno in _NOT_FOUND else "temporary-failure"
+        return _failed(host, kind, f"{_eai_name(error)}: {error.strerror}", started)
+    except OSError as error:
+        return _failed(host, "temporary-failure", str(error), started)
+    return _found(host, answer, started)
+
+
+def _literal(host: str, family: str | None) -> tuple[str, str] | None:
+    address = None if "[" in host else ip_literal(host)
+    if address is None:
+        return None
+    if family and family != str(address.version):
+        raise InvalidName(f"it is an IPv{address.version} address, and -{family} was given")
+    return f"IPv{address.version}", host
+
+
+def _lookup(name: str, port: int, family: str | None, deadline: Deadline) -> _Answer:
+    """getaddrinfo in a daemon thread; raises what it raises, and TimeoutError."""
+    answers: queue.SimpleQueue[_Answer | OSError] = queue.SimpleQueue()
+    wanted = _FAMILIES[family] if family else socket.AF_UNSPEC
+
+    def look_up() -> None:
+        try:
+            answers.put(
+                socket.getaddrinfo(
+                    name.encode("ascii"),
+                    port,
+                    family=wanted,
+                    type=socket.SOCK_STREAM,
+                    flags=socket.AI_CANONNAME,
+                )
+            )
+        except OSError as error:
+            answers.put(error)
+
+    threading.Thread(target=look_up, name="tbdiag resolver", daemon=True).start()
+    try:
+        answer = answers.get(timeout=deadline.remaining())
+    except queue.Empty:
+        raise TimeoutError from None
+    if isinstance(answer, OSError):
+        raise answer
+    return answer
+
+
+def _found(host: str, answer: _Answer, started: float) -> DnsEvidence:
+    addresses = dict.fromkeys(
+        (_FAMILY_NAMES[family], str(target[0]))
+        for family, _, _, _, target in answer
+        if family in _FAMILY_NAMES
+    )
+    canonical = next((entry[3] for entry in answer if entry[3]), None)
+    return DnsEvidence(
+        host,
+        literal=False,
+        addresses=tuple(addresses)[:MAX_ANSWERS],
+        canonical_name=canonical if canonical != host else None,
+        elapsed_ms=_since(started),
+    )
+
+
+def _failed(host: str, error: str, detail: str, started: float) -> DnsEvidence:
+    return DnsEvidence(host, literal=False, error=error, detail=detail, elapsed_ms=_since(started))
+
+
+def _since(started: float) -> float:
+    return round((time.monotonic() - started) * 1000, 3)
+
+
+def _eai_name(error: socket.gaierror) -> str:
+    names = (n for n in dir(socket) if n.startswith("EAI_") and getattr(socket, n) == error.errno)
+    return next(names, f"EAI {error.errno}")
 
 
 @dataclass(slots=True)
