@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -141,19 +143,15 @@ def test_any_body_parses_or_is_malformed(
     kind: PacketType, flags: int, body: bytes, version: Version
 ) -> None:
     """No bytes make the parser raise anything but MalformedPacket."""
-    try:
+    with suppress(MalformedPacket):
         parse(FixedHeader(kind, flags, len(body)), body, version)
-    except MalformedPacket as error:
-        assert str(error)
 
 
 @given(st.binary(max_size=60))
 def test_any_stream_reads_or_is_malformed(stream: bytes) -> None:
     """No stream makes the reader raise anything but MalformedPacket."""
-    try:
+    with suppress(MalformedPacket):
         PacketReader().feed(stream)
-    except MalformedPacket as error:
-        assert str(error)
 
 
 def test_connect_of_the_standard() -> None:
