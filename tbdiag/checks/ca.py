@@ -103,7 +103,7 @@ def summary(evidence: CaEvidence) -> str:
         return "no certificate: " + ("; ".join(details) or "no CA file named")
     where = ", ".join(s.location for s in evidence.sources if s.certificates)
     if evidence.public:
-        tried = "; the platform offers no CA file" if evidence.attempts else ""
+        tried = "; no CA file from the platform" if evidence.attempts else ""
         return f"{_count(len(found))} from the {where}{tried}"
     first = min(found, key=lambda c: c.not_after)
     expiry = f"earliest expiry {first.not_after:%Y-%m-%d} ({first.name})"
