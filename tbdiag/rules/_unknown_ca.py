@@ -167,24 +167,30 @@ def _is_anchor(
     return True
 
 
+def best_path(facts: Facts) -> tuple[Certificate, ...]:
+    """The path to judge the certificates on: the deciding stack's, else the soundest there is.
+
+    Of several paths to a trust anchor the one with the fewest expired certificates; without any,
+    what was presented.
+    """
+    if facts.evidence.deciding.path:
+        return facts.evidence.deciding.path
+    trusted = trusted_paths(facts, facts.evidence.decided_by)
+    at = facts.evidence.at
+    return min(trusted, key=lambda path: sum(c.expired(at) for c in path), default=facts.climbed)
+
+
 def _expired_anchor(facts: Facts, trusted: tuple[tuple[Certificate, ...], ...]) -> Diagnosis | None:
     at = facts.evidence.at
     if not all(path[-1].expired(at) and len(path) > 1 for path in trusted):
         return None
-    newer = _same_issuer_still_valid(facts, trusted[0][-1], at)
-    return Diagnosis("x509.anchor-expired", facts.climbed, trusted[0][-1], newer)
+    return Diagnosis("x509.anchor-expired", facts.climbed, trusted[0][-1], _valid_root(facts, at))
 
 
-def _same_issuer_still_valid(
-    facts: Facts, expired: Certificate, at: datetime
-) -> Certificate | None:
-    """A root that could take the expired one's place: presented, or public."""
+def _valid_root(facts: Facts, at: datetime) -> Certificate | None:
+    """A root that could take an expired one's place: presented, or public."""
     known = [*facts.presented[1:], facts.evidence.opinion.public_anchor]
-    for candidate in known:
-        if candidate and candidate.self_signed and not candidate.expired(at):
-            return candidate
-    del expired
-    return None
+    return next((c for c in known if c and c.self_signed and not c.expired(at)), None)
 
 
 def bad_signature(facts: Facts) -> tuple[Certificate, Certificate] | None:
