@@ -7,8 +7,6 @@ import re
 MAX_NAME = 253
 MAX_LABEL = 63
 
-_LABEL = 63
-
 _LABEL = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 
@@ -23,10 +21,10 @@ def ascii_name(host: str) -> str:
     mistake: a scheme, a path, a port, spaces, empty labels.
     """
     _refuse_pasted(host)
+    _refuse_long(host)
     name = host if host.isascii() else _to_a_labels(host)
+    _refuse_long(name)
     labels = name.removesuffix(".").split(".")
-    if len(name) > MAX_NAME + 1:
-        raise InvalidName(f"it has {len(name)} characters, and a host name has at most {MAX_NAME}")
     for label in labels:
         _refuse_label(label)
     if labels[-1].isdigit():
@@ -44,6 +42,12 @@ def _refuse_pasted(host: str) -> None:
     for sign, meaning in (("/", "a path"), ("@", "a user name"), (":", "a port or a bad address")):
         if sign in host:
             raise InvalidName(f"it holds {sign!r}, {meaning}")
+
+
+def _refuse_long(name: str) -> None:
+    length = len(name.removesuffix("."))
+    if length > MAX_NAME:
+        raise InvalidName(f"it has {length} characters, and a host name has at most {MAX_NAME}")
 
 
 def _refuse_label(label: str) -> None:
