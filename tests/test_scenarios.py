@@ -43,7 +43,7 @@ def test_the_token_leaves_only_over_a_verified_or_plain_channel(scenario_id: str
     if token is None:
         return
     trusted = report.stage("tls.verify").status in ("ok", "warning", "not-applicable")
-    if not trusted:
+    if not trusted and not report.options.insecure:
         assert token.reveal().encode() not in seen
     if len(token.reveal()) >= 8:
         assert token.reveal() not in render(report, "table") + render(report, "json")

@@ -1,7 +1,7 @@
 """Inject: a local ThingsBoard-like server with one fault.
 
-A scenario is a decorated context manager in `tbdiag/sandbox/scenarios/`; it gets a `Room` and yields
-a `Stand`: a healthy server with exactly one thing wrong, and the target that a device would have.
+A scenario is a decorated context manager in `tbdiag/sandbox/scenarios/`; it gets a `Room` and
+yields a `Stand`: a healthy server with one thing wrong, and the target that a device would have.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ def open_scenario(scenario_id: str, **room: object) -> Iterator[Stand]:
         near = difflib.get_close_matches(scenario_id, all_scenarios(), n=3)
         hint = f"did you mean {', '.join(near)}?" if near else "see tbdiag list scenarios"
         raise UsageError(f"there is no scenario {scenario_id!r}: {hint}")
-    with tempfile.TemporaryDirectory(prefix="tbdiag-sandbox-") as folder:
-        with chosen.start(Room(Path(folder), **room)) as stand:  # type: ignore[arg-type]
-            yield stand
+    with (
+        tempfile.TemporaryDirectory(prefix="tbdiag-sandbox-") as folder,
+        chosen.start(Room(Path(folder), **room)) as stand,  # type: ignore[arg-type]
+    ):
+        yield stand
