@@ -27,15 +27,6 @@ from tbdiag.rules._words import (
 STAGE = "tls.verify"
 PATH_VALIDATION = "RFC 5280 section 6.1"
 CERTIFICATE_LIST = "RFC 8446 section 4.4.2; RFC 5246 section 7.4.2"
-OTHER_FAULTS = (
-    "x509.bad-signature",
-    "x509.issuer-not-a-ca",
-    "x509.path-length",
-    "x509.name-constraint",
-    "x509.unknown-critical-extension",
-    "x509.wrong-order",
-)
-"""Faults that make a stack find no path although the CA is known."""
 
 
 def _meaning(
@@ -346,31 +337,3 @@ def case_public_anchor(case: Case) -> Certificate | None:
     """The public root that validates the chain, as the second opinion found it."""
     evidence = case.get(VerifyEvidence)
     return evidence.opinion.public_anchor if evidence else None
-
-
-@rule(
-    "x509.unknown-ca",
-    stage=STAGE,
-    needs=VerifyEvidence,
-    reference=PATH_VALIDATION,
-    consequence_of=OTHER_FAULTS,
-)
-def unknown_ca(case: Case, _evidence: VerifyEvidence) -> Iterable[Fault]:
-    """No certification path to the CA file was found, and none of the known reasons fits.
-
-    What the TLS stack says is reported as it is, with the certificates on both sides.
-    """
-    yield from _meaning("x509.unknown-ca", case, _unknown)
-
-
-def _unknown(case: Case, found: Diagnosis) -> Fault:
-    evidence = case.get(VerifyEvidence)
-    reason = evidence.deciding.reason if evidence else "no path"
-    ours = f"; {ca_file(case)} holds {identified(found.ours)}" if found.ours else ""
-    return Fault(
-        message=f"The server presents {identified(found.leaf)} and the path ends at "
-        f"{identified(found.top)}{ours}. The client's answer: {reason}.",
-        cause=f"No path from {quoted(found.leaf)} to a certificate of the CA file was accepted.",
-        fix=f"Find out which CA file the server needs: {recommend_command(case)}",
-        subject=found.top.issuer,
-    )

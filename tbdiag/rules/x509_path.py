@@ -12,7 +12,7 @@ from tbdiag.model import Severity
 from tbdiag.protocol.x509 import issued_by
 from tbdiag.registry import Fault, rule
 from tbdiag.rules._unknown_ca import bad_signature as find_bad_signature
-from tbdiag.rules._unknown_ca import best_path, facts_of
+from tbdiag.rules._unknown_ca import best_path, facts_of, found_no_path, trusted_paths
 from tbdiag.rules._words import identified, issuer_name, listed, quoted
 
 STAGE = "tls.verify"
@@ -61,8 +61,17 @@ def wrong_order(case: Case, evidence: VerifyEvidence) -> Iterable[Fault]:
         fix="Put the server's certificate first, then its issuer, then that one's issuer: "
         "cat server.pem intermediate.pem > mqttserver.pem, and restart the server.",
         subject=misplaced.subject,
-        severity=Severity.ERROR if first_is_ca and not evidence.trusted else Severity.WARNING,
+        severity=Severity.ERROR if first_is_ca and not evidence.trusted else _order_severity(case),
     )
+
+
+def _order_severity(case: Case) -> Severity:
+    """An error where the stack found no path although there is one: it does not look backwards."""
+    facts = facts_of(case)
+    if facts is None or facts.evidence.trusted or not found_no_path(facts.evidence.deciding):
+        return Severity.WARNING
+    ways = trusted_paths(facts, facts.evidence.decided_by)
+    return Severity.ERROR if ways else Severity.WARNING
 
 
 def _misplaced(presented: tuple[Certificate, ...]) -> Certificate | None:

@@ -1,4 +1,4 @@
-"""Where the device TLS stacks differ about the same certificates and the same CA file."""
+"""What the TLS stacks themselves say: where they differ, and what nothing else explains."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from tbdiag.evidence import Certificate, ClientDecision, VerifyEvidence
 from tbdiag.model import Severity
 from tbdiag.protocol.x509_identity import ip_literal
 from tbdiag.registry import Fault, rule
-from tbdiag.rules._unknown_ca import best_path, facts_of
-from tbdiag.rules._words import listed, quoted, recommend_command
+from tbdiag.rules import x509_path
+from tbdiag.rules._unknown_ca import best_path, diagnose, facts_of
+from tbdiag.rules._words import ca_file, identified, listed, quoted, recommend_command
 
 STAGE = "tls.verify"
 SIGN_STRICTLY = (
@@ -136,3 +137,40 @@ def _agreement(case: Case, refusing: list[ClientDecision]) -> str:
     if "NOT_TRUSTED" in reasons or "exhausted" in reasons or "no trust anchor" in reasons:
         return f"Use a CA file that every stack accepts: {recommend_command(case)}"
     return "Repair what the refusing stack names, or make sure that no device uses it."
+
+
+@rule(
+    "x509.unknown-ca",
+    stage=STAGE,
+    needs=VerifyEvidence,
+    reference="RFC 5280 section 6.1",
+)
+def unknown_ca(case: Case, evidence: VerifyEvidence) -> Iterable[Fault]:
+    """No certification path to the CA file was found, and none of the known reasons fits.
+
+    What the TLS stack says is reported as it is, with the certificates on both sides.
+    """
+    found = diagnose(case)
+    if found is None or found.rule != "x509.unknown-ca" or _explained(case, evidence):
+        return
+    ours = f"; {ca_file(case)} holds {identified(found.ours)}" if found.ours else ""
+    yield Fault(
+        message=f"The server presents {identified(found.leaf)} and the path ends at "
+        f"{identified(found.top)}{ours}. The client's answer: {evidence.deciding.reason}.",
+        cause=f"No path from {quoted(found.leaf)} to a certificate of the CA file was accepted.",
+        fix=f"Find out which CA file the server needs: {recommend_command(case)}",
+        subject=found.top.issuer,
+    )
+
+
+def _explained(case: Case, evidence: VerifyEvidence) -> bool:
+    """Whether a fault of the path makes the stack say that it found none."""
+    others = (
+        x509_path.issuer_not_a_ca,
+        x509_path.path_length,
+        x509_path.name_constraint,
+        x509_path.unknown_critical_extension,
+    )
+    faults = [fault for judge in others for fault in judge(case, evidence)]
+    faults += [f for f in x509_path.wrong_order(case, evidence) if f.severity is Severity.ERROR]
+    return bool(faults)
