@@ -6,6 +6,7 @@ the metrics and the end-to-end tests.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -278,8 +279,9 @@ def scenario(
     return register
 
 
+@functools.cache
 def load(package: str) -> None:
-    """Import every module of `tbdiag.<package>` so that its decorators run.
+    """Import every module of `tbdiag.<package>` so that its decorators run; once per process.
 
     Modules whose name starts with an underscore hold shared code and are left to their importers.
     """
