@@ -260,6 +260,7 @@ class _Race:
         else:
             attempt = endpoint.attempt("connected", self.started)
             channel = Channel(sock, endpoint.address, endpoint.port, attempt.elapsed_ms / 1000)
+            channel.broken = OSError(code, os.strerror(code)) if code else None
             self.attempts[endpoint] = attempt
             self.channels[endpoint] = channel
 

@@ -76,7 +76,7 @@ def pair(listener: socket.socket) -> Iterator[tuple[Channel, socket.socket]]:
         ("*.example", "'*' cannot stand"),
         ("192.168.1.300", "IPv4"),
         ("192.168.1", "IPv4"),
-        ("\u2024\u2024", "empty label"),
+        ("bro\u2024ker", "internationalised"),
     ],
 )
 def test_invalid_names_are_refused_without_a_lookup(
