@@ -40,6 +40,7 @@ that nobody listens is not waited for at all.
 GENERIC_QUIET = 0.3
 """The same where the broker granted QoS 2, which ThingsBoard never does."""
 NO_MATCHING_SUBSCRIBERS = 0x10
+SESSION_TAKEN_OVER = 0x8E
 TAKEOVER = (
     "Connecting with this token closes the device's own MQTT session, if it has one "
     "(ThingsBoard keeps one session per device by default); --no-connect leaves that out."
@@ -223,11 +224,20 @@ def attributes(run: Run) -> Observation[AttributesEvidence] | Blocked:
     if evidence.outcome == "closed" and with_publish(run.target, run.options) is None:
         # Both messages were under way: the request is tried alone once the other is settled.
         link.publishing_ended.wait(run.deadline.remaining())
-        if not link.delivered or link.session.over:
+        if not link.delivered:
             reason = "the server closed the session during the test publish"
             return Blocked("mqtt.publish", reason)
-        evidence = _request(link, link.session, run.deadline)
+        fresh = _fresh(link, evidence, run.deadline)
+        evidence = _request(link, fresh, run.deadline) if fresh else evidence
     return Observation(evidence, True, _attributes_summary(evidence))
+
+
+def _fresh(link: Link, closed: AttributesEvidence, deadline: Deadline) -> Session | None:
+    """A session to repeat the request on; none against another client that took the first over."""
+    if not link.session.over:
+        return link.session
+    taken_over = closed.disconnect_code == SESSION_TAKEN_OVER
+    return None if taken_over else link.again(link.session, deadline)
 
 
 def _request(link: Link, session: Session, deadline: Deadline) -> AttributesEvidence:
