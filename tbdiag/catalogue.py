@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
 
 from tbdiag import registry
 from tbdiag.model import Transport
 from tbdiag.registry import Rule
+from tbdiag.report.escape import visible
 from tbdiag.report.text import paint, wrap
+
+if TYPE_CHECKING:
+    from tbdiag.explanations import Match
 
 RUNNER_RULES = {
     "tbdiag.unexplained": (
@@ -101,7 +106,7 @@ def _scenarios() -> list[dict[str, Any]]:
 
 
 def explain(text: str, *, width: int = 100, color: bool = False, **_style: Any) -> str | None:
-    """The published text about a rule id, or about an error text; None when nothing is known."""
+    """The published text about a rule or stage id, or about an error text; None if unknown."""
     registry.load("rules")
     wanted = text.strip()
     if wanted in RUNNER_RULES:
@@ -111,7 +116,56 @@ def explain(text: str, *, width: int = 100, color: bool = False, **_style: Any) 
         return _page(
             rule.id, rule.title, rule.doc, str(rule.severity), rule.reference, width, color
         )
-    return None
+    if re.fullmatch(r"[a-z]+\.[a-z]+", wanted):
+        registry.load("checks")
+        stage = registry.CHECKS.get(wanted)
+        if stage:
+            title, _, doc = stage.doc.partition("\n")
+            return _page(stage.id, title.rstrip("."), doc, "stage", "", width, color)
+    return _explained_text(text, width, color)
+
+
+def similar_ids(text: str) -> list[str]:
+    """Rule ids that `text` may have been meant for."""
+    import difflib
+
+    registry.load("rules")
+    return difflib.get_close_matches(text.strip().lower(), sorted(registry.RULES), 3, 0.7)
+
+
+def _explained_text(text: str, width: int, color: bool) -> str | None:
+    from tbdiag.explanations import BEST, matches
+
+    found = matches(text)
+    if not found:
+        return None
+    blocks = [_explained(match, width, color) for match in found[:BEST]]
+    rest = [f"  {m.explanation.title}" for m in found[BEST:]]
+    if rest:
+        blocks.append("\n".join([paint("Also recognised", "1", color), *rest]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _explained(match: Match, width: int, color: bool) -> str:
+    entry = match.explanation
+    lines = [paint(wrap(entry.title, width, ""), "1", color)]
+    lines.append(wrap(f"recognised by: {visible(match.matched)}", width))
+    if match.bytes_are:
+        lines += ["", wrap(match.bytes_are, width)]
+    lines += ["", wrap(entry.means, width), "", wrap(f"Seen in: {entry.seen}", width)]
+    if entry.rules:
+        lines += ["", paint("Possible causes, the likeliest first", "1", color)]
+        lines += [_cause_line(rule_id, width) for rule_id in entry.rules]
+    lines += ["", paint("Run next", "1", color), *(f"  {command}" for command in entry.run)]
+    if entry.reports:
+        lines += ["", wrap(f"Reported in: {', '.join(entry.reports)}", width)]
+    return "\n".join(lines)
+
+
+def _cause_line(rule_id: str, width: int) -> str:
+    rule = registry.RULES.get(rule_id)
+    title = wrap(rule.title if rule else "", width, " " * 37).lstrip()
+    return f"  {rule_id:<34} {title}".rstrip()
 
 
 def _page(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import click
@@ -10,6 +11,8 @@ import click
 from tbdiag.cli.output import style
 from tbdiag.errors import UsageError
 
+MAX_INPUT = 256 * 1024
+"""Bytes kept of a log on standard input."""
 KINDS = ("checks", "rules", "formats", "presets", "scenarios")
 
 
@@ -44,17 +47,40 @@ def _widest(rows: list[dict[str, Any]], column: str) -> int:
     return max(len(column), *(len(str(row[column])) for row in rows))
 
 
-@click.command("explain")
+@click.command("explain", context_settings={"ignore_unknown_options": True})
 @click.argument("text", nargs=-1, required=True)
 def explain_command(text: tuple[str, ...]) -> int:
-    """Explain a rule id, or an error text pasted from a device or server log."""
+    """Explain a rule id, or an error text pasted from a device or server log.
+
+    Quote the text; `-` alone reads it from standard input.
+    """
     from tbdiag.catalogue import explain
 
-    words = " ".join(text)
+    words = " ".join(text) if text != ("-",) else _standard_input()
     explained = explain(words, **style())
     if explained is None:
-        raise UsageError(
-            f"nothing known about {words[:200]!r}: see tbdiag list rules, or run tbdiag check"
-        )
+        raise UsageError(_unknown(words))
     click.echo(explained, nl=False)
     return 0
+
+
+def _standard_input() -> str:
+    """What is on stdin: of a long log, the last part is what counts."""
+    data = b""
+    while chunk := sys.stdin.buffer.read(1 << 20):
+        data = (data + chunk)[-MAX_INPUT:]
+    return data.decode("utf-8", "replace")
+
+
+def _unknown(words: str) -> str:
+    from tbdiag.catalogue import similar_ids
+
+    if not words.strip():
+        return "the text is empty: paste the error line of the device or server"
+    similar = similar_ids(words) if len(words) < 60 else []
+    if similar:
+        return f"{words!r} is no rule: did you mean {' or '.join(similar)}?"
+    return (
+        f"nothing is known about that text ({len(words):,} characters): try only its error line, "
+        "see tbdiag list rules, or run tbdiag check"
+    )
