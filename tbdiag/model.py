@@ -148,7 +148,8 @@ class Target:
     http_url: str | None = None
     preset: str | None = None
     notes: tuple[str, ...] = ()
-    """Remarks of whoever built the target (a parser of a pasted command, a gateway config)."""
+    """Remarks of whoever built the target (a parser of a pasted command, a gateway config): what
+    was seen, one full stop, then what to do. The rule target.remark shows them."""
 
     @property
     def effective_port(self) -> int:
@@ -197,6 +198,8 @@ class Options:
     round_trip: bool = False
     compare_web: bool = True
     """Whether the certificate on 443 of the same host may be fetched for comparison."""
+    all_stacks: bool = True
+    """Whether every device TLS stack is asked for its verdict, or only `client`."""
     ignore: frozenset[str] = frozenset()
     """Rule ids whose findings are left out."""
     extra: dict[str, Any] = field(default_factory=dict)

@@ -27,7 +27,8 @@ PRESETS: dict[str, Target] = {
         http_url="https://demo.thingsboard.io",
         preset="thingsboard-demo",
         notes=(
-            "the Live Demo offers no MQTT over TLS: 8883 refuses connections, only 1883 answers",
+            "The Live Demo offers no MQTT over TLS: 8883 refuses connections, only 1883 answers. "
+            "To test MQTT over TLS, use ThingsBoard Cloud: tbdiag check thingsboard-cloud",
         ),
     ),
     "iothub-magenta": Target(
