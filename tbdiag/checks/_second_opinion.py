@@ -1,76 +1,77 @@
-"""Second opinions on a chain that was refused: evidence for the cause, never trust."""
+"""Second opinions on a server's chain: evidence for a cause, never trust.
+
+The public roots and the web server of the same host are asked only when the chain was refused. The
+platform's own CA download is compared whenever its address is known and the CA file is another one,
+because a stale download locks out the next device even where this one still connects.
+"""
 
 from __future__ import annotations
 
-import base64
-import functools
-from collections.abc import Iterable
 from datetime import datetime
 
+from tbdiag.clients._openssl_errors import NO_PATH
 from tbdiag.clients.openssl import verify
 from tbdiag.context import Run
-from tbdiag.evidence import (
-    CaEvidence,
-    Certificate,
-    SecondOpinion,
-    TcpEvidence,
-)
-from tbdiag.protocol.x509 import UnparsableCertificate, parse_certificate
+from tbdiag.evidence import CaEvidence, Certificate, SecondOpinion, TcpEvidence
+from tbdiag.protocol.public_roots import public_roots
 from tbdiag.protocol.x509_identity import ip_literal
 
 WEB_PORT = 443
 WEB_SECONDS = 2.0
+DOWNLOAD_SECONDS = 2.0
 
 
-def second_opinion(run: Run, ca: CaEvidence, presented: tuple[Certificate, ...]) -> SecondOpinion:
-    """What the public roots and the web server on the same host say about a refused chain.
-
-    The web server is asked only where it can explain something: the path does not end at an anchor
-    of the CA file, `options.compare_web` allows it and no proxy stands between.
-    """
-    anchors = ca.certificates
+def second_opinion(
+    run: Run, ca: CaEvidence, presented: tuple[Certificate, ...], *, trusted: bool
+) -> SecondOpinion:
+    """What others say about `presented`; `trusted` is whether the deciding client accepts it."""
+    downloaded, source = _download(run, ca)
+    opinion = SecondOpinion(
+        downloaded=downloaded,
+        downloaded_from=source,
+        downloaded_trusts=reaches(presented, downloaded, run.now) if downloaded else None,
+    )
+    if trusted:
+        return opinion
     public = None if ca.public else public_anchor(presented, run.now)
-    path_stands = verify(presented, anchors, run.now).accepted
-    web = () if path_stands else _web_chain(run)
+    web = () if reaches(presented, ca.certificates, run.now) else _web_chain(run)
     return SecondOpinion(
         public_anchor=public,
         web_chain=web,
-        web_trusted_by_ca_file=bool(web) and verify(web, anchors, run.now).accepted,
+        web_trusted_by_ca_file=bool(web) and reaches(web, ca.certificates, run.now),
+        downloaded=opinion.downloaded,
+        downloaded_from=opinion.downloaded_from,
+        downloaded_trusts=opinion.downloaded_trusts,
     )
 
 
 def public_anchor(presented: tuple[Certificate, ...], at: datetime) -> Certificate | None:
     """The public root that validates `presented` without the user's CA file, or None."""
-    roots = _public_roots(frozenset(c.issuer_der for c in presented))
-    seen = verify(presented, roots, at)
-    return seen.path[-1] if roots and seen.accepted and seen.path else None
+    seen = verify(presented, public_roots(), at)
+    return seen.path[-1] if seen.accepted and seen.path else None
 
 
-def _public_roots(issuers: frozenset[bytes]) -> tuple[Certificate, ...]:
-    """The public roots whose subject is one of `issuers` (DER names)."""
-    parsed = []
-    for der in _public_ders():
-        if any(name in der for name in issuers):
-            try:
-                parsed.append(parse_certificate(der))
-            except UnparsableCertificate:
-                continue
-    return tuple(c for c in parsed if c.subject_der in issuers)
+def reaches(
+    presented: tuple[Certificate, ...], anchors: tuple[Certificate, ...], at: datetime
+) -> bool:
+    """Whether OpenSSL finds a path from `presented` to `anchors`, whatever its dates and names."""
+    seen = verify(presented, anchors, at)
+    return seen.failure is None and not NO_PATH.intersection(code for code, _ in seen.errors)
 
 
-@functools.cache
-def _public_ders() -> tuple[bytes, ...]:
-    """Every certificate of certifi's bundle as DER."""
-    import certifi
+def _download(run: Run, ca: CaEvidence) -> tuple[tuple[Certificate, ...], str | None]:
+    """What the platform offers as its CA file, and where; nothing when it need not be asked."""
+    explicit = all(source.origin in ("file", "stdin") for source in ca.sources)
+    if not run.target.http_url or not explicit:
+        return (), None
+    from tbdiag.checks._platform_ca import download_url, downloaded_ca
 
-    with open(certifi.where(), encoding="ascii", errors="replace") as bundle:
-        text = bundle.read()
-    return tuple(_blocks(text))
-
-
-def _blocks(text: str) -> Iterable[bytes]:
-    for part in text.split("-----BEGIN CERTIFICATE-----")[1:]:
-        yield base64.b64decode(part.partition("-----END CERTIFICATE-----")[0])
+    url = download_url(run.target)
+    if url is None:
+        return (), None
+    deadline = run.deadline.sooner(DOWNLOAD_SECONDS)
+    source = downloaded_ca(url, url, deadline, proxy=run.options.proxy)
+    return source.certificates, source.location if source.certificates else None
 
 
 def _web_chain(run: Run) -> tuple[Certificate, ...]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tbdiag.checks._applies import encrypted_only
 from tbdiag.checks._second_opinion import second_opinion
-from tbdiag.clients import client_named, decide_all
+from tbdiag.clients import Client, client_named, decide_all
 from tbdiag.context import Run
 from tbdiag.evidence import (
     CaEvidence,
+    ClientDecision,
     DnsEvidence,
     HandshakeEvidence,
     TcpEvidence,
@@ -34,7 +37,8 @@ def verify(run: Run) -> Observation[VerifyEvidence] | Blocked:
 
     The captured certificate_list is validated offline against the CA file, at `--at` or now, by
     every stack; the verdict of `--client` (default openssl) decides. When it refuses, second
-    opinions are asked for: the public roots, and what port 443 of the same host presents.
+    opinions are asked for: the public roots, and what port 443 of the same host presents. Where
+    the platform's HTTP address is known, the CA file it offers is compared as well.
     """
     client = client_named(run.options.client)
     ca, shown = run.get(CaEvidence), run.get(HandshakeEvidence)
@@ -43,7 +47,8 @@ def verify(run: Run) -> Observation[VerifyEvidence] | Blocked:
     if shown is None or not shown.certificate_list:
         return Blocked(_blocker(run), "the server presented no certificate")
     presented, server_name = shown.certificate_list, run.target.reference_name
-    decisions = decide_all(presented, ca.certificates, server_name, run.now)
+    ask = decide_all if run.options.all_stacks else _asked_alone(client)
+    decisions = ask(presented, ca.certificates, server_name, run.now)
     evidence = VerifyEvidence(
         at=run.now,
         name=name_match(server_name, presented[0]),
@@ -51,9 +56,13 @@ def verify(run: Run) -> Observation[VerifyEvidence] | Blocked:
         decisions=decisions,
         insecure=run.options.insecure,
     )
-    if not evidence.trusted:
-        evidence = evidence.with_opinion(second_opinion(run, ca, presented))
+    opinion = second_opinion(run, ca, presented, trusted=evidence.trusted)
+    evidence = evidence.with_opinion(opinion)
     return Observation(evidence, evidence.trusted, summary(evidence))
+
+
+def _asked_alone(client: Client) -> Callable[..., tuple[ClientDecision, ...]]:
+    return lambda *question: (client.decide(*question),)
 
 
 def summary(evidence: VerifyEvidence) -> str:

@@ -25,22 +25,25 @@ def skew(case: Case, evidence: VerifyEvidence) -> Iterable[Fault]:
 
     Nothing that was presented is valid yet, the CA included, or the clock shows a time before
     tbdiag was written. Devices without a battery-backed clock start in the past until NTP has
-    answered, and refuse every certificate meanwhile. Not judged when --at sets the time.
+    answered, and refuse every certificate meanwhile (--at shows what such a device decides).
     """
-    if case.options.at is not None:
-        return
     future = [c for c in _seen(case) if c.not_yet_valid(evidence.at)]
-    if not future or not (evidence.at < WRITTEN or _all_of_the_path(case, future)):
+    impossible = evidence.at < WRITTEN and case.options.at is None
+    if not future or not (impossible or _all_of_the_path(case, future)):
         return
     newest = max(future, key=lambda c: c.not_before)
     yield Fault(
-        message=f"The clock here says {moment(evidence.at)}, but {len(future)} certificate(s) are "
+        message=f"{_whose(case)} says {moment(evidence.at)}, but {len(future)} certificate(s) are "
         f"valid only later, {quoted(newest)} from {moment(newest.not_before)}.",
-        cause="This machine's clock is behind, so certificates appear not valid yet.",
+        cause=f"{_whose(case)} is behind, so certificates appear not valid yet.",
         fix="Set the clock: sudo timedatectl set-ntp true. On a device, wait for NTP (ESP-IDF: "
         "esp_sntp, Arduino: configTime) before the TLS connection.",
         subject=moment(evidence.at),
     )
+
+
+def _whose(case: Case) -> str:
+    return "This machine's clock" if case.options.at is None else "The clock set with --at"
 
 
 def _seen(case: Case) -> tuple[Certificate, ...]:
