@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _CHUNK: Final = 65536
 _LINGER_SECONDS: Final = 0.2
+_HANDSHAKE_RECORD: Final = 0x16
+_UNEXPECTED_MESSAGE: Final = bytes([0x15, 3, 3, 0, 2, 2, 10])
+"""What Java's TLS, and so ThingsBoard, answers to plain MQTT before it closes."""
 _VERSIONS: Final = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 
 
@@ -139,6 +142,10 @@ class TlsConnection(Connection):
             self._step(self._tls.do_handshake)
         except EOFError as error:
             raise HandshakeFailed("the peer closed the connection in the handshake") from error
+        except HandshakeFailed:
+            if self.wire and self.wire[0] != _HANDSHAKE_RECORD:
+                self._socket.sendall(_UNEXPECTED_MESSAGE)
+            raise
         name = self._tls.get_servername()
         self.server_name = name.decode("ascii", "replace") if name else None
         self.client_certificate = self._tls.get_peer_certificate(as_cryptography=True)
