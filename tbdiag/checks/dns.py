@@ -14,6 +14,7 @@ _FAILURES = {
     "invalid-name": "not a host name:",
 }
 _SHOWN = 3
+_SHOWN_NAME = 80
 
 
 @check(
@@ -36,7 +37,7 @@ def resolve_host(run: Run) -> Observation[DnsEvidence]:
 
 def _summary(evidence: DnsEvidence) -> str:
     if evidence.error:
-        return f"{_FAILURES[evidence.error]} {evidence.host!r}"
+        return f"{_FAILURES[evidence.error]} {evidence.host[:_SHOWN_NAME]!r}"
     if evidence.literal:
         return f"{evidence.host} is an address already"
     shown = ", ".join(address for _, address in evidence.addresses[:_SHOWN])

@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from tbdiag.context import Case
 from tbdiag.evidence import DnsEvidence, TcpAttempt, TcpEvidence
 from tbdiag.model import Severity
+from tbdiag.protocol.hostnames import InvalidName, ascii_name
 from tbdiag.registry import Fault, rule
 
 LIVE_DEMO = "demo.thingsboard.io"
 MQTT, MQTTS = 1883, 8883
+_SHOWN = 80
+"""Characters shown of what was given as a host."""
 _DECISIVE = ("refused", "timeout", "unreachable", "forbidden", "other")
 """Which outcome speaks for all when every address failed: the one with an answer first."""
 _LOCAL_ERRORS = ("ENETUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT")
@@ -77,17 +80,28 @@ def invalid_name(case: Case, dns: DnsEvidence) -> Iterator[Fault]:
     """
     if dns.error != "invalid-name":
         return
-    scheme, _, rest = dns.host.strip().rpartition("://")
-    bare = rest.partition("/")[0].partition(":")[0].strip()
-    example = bare if bare and bare != dns.host else "mqtt.thingsboard.cloud"
-    scheme = scheme if scheme in ("mqtt", "mqtts") else case.target.transport.value
+    given = dns.host if len(dns.host) <= _SHOWN else dns.host[:_SHOWN] + "…"
     yield Fault(
-        message=f"{dns.host!r} is not a host name: {dns.detail}.",
+        message=f"{given!r} is not a host name: {dns.detail}.",
         cause="A host name or IP address is needed, and this is neither.",
-        fix="Give the bare name, the port apart, as in: tbdiag check "
-        + shlex.quote(f"{scheme}://{example}:{case.target.effective_port}"),
-        subject=dns.host,
+        fix=f"Give the bare name, the port apart, as in: {_corrected(case, dns.host)}",
+        subject=given,
     )
+
+
+def _corrected(case: Case, host: str) -> str:
+    """The command with the name that was probably meant, else with an example."""
+    scheme, _, rest = host.strip().rpartition("://")
+    if scheme not in ("mqtt", "mqtts"):
+        scheme = case.target.transport.value
+    bare, _, port = rest.partition("/")[0].rpartition("@")[2].partition(":")
+    if not port.isdecimal():
+        port = str(case.target.effective_port)
+    try:
+        name = ascii_name(bare.strip().strip("."))
+    except InvalidName:
+        name = "mqtt.thingsboard.cloud"
+    return f"tbdiag check {scheme}://{name}:{port}"
 
 
 def _decisive(tcp: TcpEvidence) -> TcpAttempt | None:
