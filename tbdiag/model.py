@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tbdiag.evidence import Certificate
 
 TELEMETRY_TOPIC = "v1/devices/me/telemetry"
 TELEMETRY_PAYLOAD = b'{"temperature":25}'
@@ -282,3 +285,45 @@ class Report:
             (f for f in self.findings if f.rule == self.primary and f.severity is Severity.ERROR),
             None,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class CaPath:
+    """One way up through the certificates of a CA file."""
+
+    certificates: tuple[int, ...]
+    """Their numbers in the file, from 1, the lowest first."""
+    complete: bool
+    """Whether it ends at a self-signed certificate."""
+    missing: str = ""
+    """The issuer that is not in the file, RFC 4514; empty when complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaReport:
+    """What one `tbdiag ca` command found: the report of a file, with certificates for stages."""
+
+    command: str
+    """`inspect`, `fetch`, `verify` or `recommend`."""
+    source: str
+    """The path or URL that was looked at."""
+    now: datetime
+    """The moment validity was judged at (aware)."""
+    verdict: Verdict
+    primary: str | None
+    findings: tuple[Finding, ...]
+    certificates: tuple[Certificate, ...] = ()
+    """What the CA file holds, in its order."""
+    presented: tuple[Certificate, ...] = ()
+    """With `verify`: the certificate_list that was judged, end-entity certificate first."""
+    paths: tuple[CaPath, ...] = ()
+    format: str = "pem"
+    """`pem`, `der`, `pkcs7-pem`, `pkcs7-der`, `pkcs12`, or `unknown`."""
+    clients: tuple[ClientVerdict, ...] = ()
+    server_name: str | None = None
+    expires: datetime | None = None
+    """With `verify`: when the deciding client stops accepting; None when it rejects."""
+    written: str | None = None
+    """The file that was written, or None."""
+    notes: tuple[str, ...] = ()
+    """What was left out or cut short, a sentence each."""

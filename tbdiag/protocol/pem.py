@@ -123,8 +123,7 @@ def _bad_base64(body: bytes, line: int, reason: str) -> CaProblem:
 
 def _misplaced(data: bytes, start: int, body: bytes, line: int) -> CaProblem | None:
     """What keeps OpenSSL from seeing a block whose base64 is sound."""
-    before = data[:start]
-    if before and before[-1:] not in b"\r\n":
+    if start and data[start - 1] not in b"\r\n":
         return _corrupt(f"something stands before BEGIN on line {line}: OpenSSL skips it", line)
     if b"\n" not in body:
         where = "lines end in CR alone" if b"\r" in body else "the block is all on one line"

@@ -298,7 +298,7 @@ def test_the_number_of_certificates_is_bounded(monkeypatch):
 def test_the_size_is_bounded(monkeypatch):
     """A file beyond the cap is cut, and the report says so."""
     monkeypatch.setattr("tbdiag.protocol.ca_file.MAX_BYTES", len(A) * 2)
-    source = read(A * 5)
+    source = read(A * 6)
     assert len(source.certificates) == 2
     assert kinds(source) == ["too-large"]
 

@@ -1,0 +1,1 @@
+"""What the `tbdiag ca` commands do, as functions: each returns a `CaReport` and prints nothing."""
