@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tbdiag.deadline import Deadline
 from tbdiag.errors import os_error_kind
@@ -108,6 +108,18 @@ def open_channel(endpoint: Endpoint, note: Callable[[bytes], None], deadline: De
     except BaseException:
         sock.close()
         raise
+
+
+def speaks_tls(endpoint: Endpoint, deadline: Deadline) -> bool:
+    """Whether the port completes a TLS handshake; nothing is verified, so nothing is sent."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        open_channel(replace(endpoint, context=context), lambda _: None, deadline).close()
+    except ChannelFailed:
+        return False
+    return True
 
 
 def _dial(endpoint: Endpoint, deadline: Deadline) -> socket.socket:

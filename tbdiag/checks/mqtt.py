@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tbdiag.checks._applies import with_credentials, with_publish
@@ -45,6 +46,8 @@ TAKEOVER = (
     "Connecting with this token closes the device's own MQTT session, if it has one "
     "(ThingsBoard keeps one session per device by default); --no-connect leaves that out."
 )
+TLS_PROBE = 3.0
+"""Seconds to find out whether a port that closes on plain MQTT speaks TLS."""
 _SESSION = "tbdiag.checks._mqtt_session"
 
 
@@ -77,6 +80,8 @@ def connect(run: Run) -> Observation[MqttConnectEvidence]:
     try:
         plan = _plan(run, identifier)
         session = _first_accepted(run, plan, attempts)
+        if attempts[-1].outcome == "closed" and plan.endpoint.context is None:
+            attempts[-1] = _tls_port_or(attempts[-1], plan, run.deadline)
         if session:
             run.keep(link := Link(plan, session), link.close)
     except ChannelFailed as error:
@@ -131,6 +136,16 @@ def _first_accepted(run: Run, plan: Plan, attempts: list[ConnackAttempt]) -> Ses
         if session or not _speaks_another_version(attempt):
             return session
     return None
+
+
+def _tls_port_or(closed: ConnackAttempt, plan: Plan, deadline: Deadline) -> ConnackAttempt:
+    """A plain CONNECT was met by a close: some TLS servers (mosquitto) send no alert before."""
+    from tbdiag.checks._mqtt_channel import speaks_tls
+
+    if not speaks_tls(plan.endpoint, deadline.sooner(TLS_PROBE)):
+        return closed
+    detail = "the server closes on plain MQTT and takes a TLS handshake"
+    return replace(closed, outcome="tls-port", detail=detail)
 
 
 def _versions(wanted: str) -> tuple[Version, ...]:
@@ -291,4 +306,5 @@ def _attributes_summary(seen: AttributesEvidence) -> str:
     if seen.answered:
         text = seen.response.decode("utf-8", "replace")
         return f"response/{seen.request_id}: {text if len(text) <= 60 else text[:59] + '…'}"
-    return f"no response to the attribute request ({seen.outcome})"
+    why = "" if seen.outcome == "no-response" else f" ({seen.outcome})"
+    return f"no response to the attribute request{why}"

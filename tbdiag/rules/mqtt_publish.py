@@ -309,12 +309,15 @@ def attributes_no_response(case: Case, seen: AttributesEvidence) -> Iterable[Fau
         cause = f"The server refused the request with 0x{code:02X}: the device profile expects "
         cause += "another payload than JSON." if code == 0x99 else "something else."
         fix = "Set the device profile's Payload type to JSON, then: "
+    elif seen.subscribe_code == 2:
+        cause = "This is a general MQTT broker: it grants QoS 2, which ThingsBoard never does."
     elif seen.outcome == "subscribe-refused":
         cause = f"The server refused the subscription for responses (0x{seen.subscribe_code:02X})."
     else:
         cause = "Another MQTT broker listens here, or ThingsBoard is too busy to answer."
+    waited = f" within {seen.elapsed_ms / 1000:.1f} s" if seen.elapsed_ms >= 200 else ""
     yield Fault(
-        f"No response to the attribute request within {seen.elapsed_ms / 1000:.1f} s.",
+        f"No response to the attribute request{waited}.",
         cause,
         fix + check_line(case),
         subject=f"v1/devices/me/attributes/request/{seen.request_id}",

@@ -21,11 +21,11 @@ _ENDS = {
     0xA0: "The session was inactive for too long.",
 }
 _GREETINGS = {
-    b"HTTP": "an HTTP server",
-    b"SSH-": "an SSH server",
-    b"220 ": "a mail or FTP server",
-    b"AMQP": "an AMQP broker",
-    b"-ERR": "a Redis or POP3 server",
+    b"HTTP": "An HTTP server",
+    b"SSH-": "An SSH server",
+    b"220 ": "A mail or FTP server",
+    b"AMQP": "An AMQP broker",
+    b"-ERR": "A Redis or POP3 server",
 }
 
 
@@ -92,11 +92,11 @@ def not_mqtt(case: Case, seen: MqttConnectEvidence) -> Iterable[Fault]:
     last = seen.last
     if last.outcome != "not-mqtt":
         return
-    what = _GREETINGS.get(last.first_bytes[:4])
+    what = _GREETINGS.get(last.first_bytes[:4], "Another service")
     shown = last.first_bytes[:16].hex(" ")
     yield Fault(
         f"CONNECT was answered with bytes that are not MQTT: {shown} ({last.detail}).",
-        f"{what.capitalize() if what else 'Another service'} listens on {case.target.address}.",
+        f"{what} listens on {case.target.address}.",
         "Use the port of the MQTT transport: "
         + check_line(case, port=8883 if case.target.transport.encrypted else 1883),
         subject=case.target.address,
@@ -111,9 +111,11 @@ def tls_port(case: Case, seen: MqttConnectEvidence) -> Iterable[Fault]:
     `NotSslRecordException: not an SSL/TLS record`. Repair: speak TLS on this port, or use the
     plain one (1883).
     """
-    if seen.last.outcome == "tls-port":
+    last = seen.last
+    if last.outcome == "tls-port":
+        record = f" ({last.first_bytes[:7].hex(' ')})" if last.first_bytes else ""
         yield Fault(
-            f"CONNECT was answered with a TLS record: {seen.last.first_bytes[:7].hex(' ')}.",
+            f"CONNECT in plain MQTT got no CONNACK: {last.detail}{record}.",
             f"{case.target.address} speaks TLS, and the client plain MQTT.",
             "Use TLS: " + check_line(case, scheme="mqtts"),
             subject=case.target.address,
