@@ -66,6 +66,15 @@ def version_5_refused(room: Room) -> Iterator[Stand]:
         yield stand
 
 
+@scenario("remark", rules=("target.remark",), status=ALL_OK)
+@contextmanager
+def remark(room: Room) -> Iterator[Stand]:
+    """A target read from a gateway's configuration, with a remark on it."""
+    note = "the gateway itself verifies nothing with caCert and a token since 3.6.2"
+    with room.serve(room.broker(), notes=(note,)) as stand:
+        yield stand
+
+
 @scenario("slow-connack", status=ALL_OK)
 @contextmanager
 def slow_connack(room: Room) -> Iterator[Stand]:

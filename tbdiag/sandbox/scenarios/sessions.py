@@ -189,6 +189,14 @@ def publish_quota(room: Room) -> Iterator[Stand]:
         yield stand
 
 
+@scenario("publish-refused", primary="mqtt.publish-refused")
+@contextmanager
+def publish_refused(room: Room) -> Iterator[Stand]:
+    """The acknowledgement carries an unspecified error."""
+    with room.serve(room.broker(ForcedPuback(0x80))) as stand:
+        yield stand
+
+
 @scenario("payload-too-large", primary="mqtt.publish-too-large")
 @contextmanager
 def too_large(room: Room) -> Iterator[Stand]:

@@ -8,6 +8,8 @@ from datetime import timedelta
 
 from tbdiag.registry import scenario
 from tbdiag.sandbox.authority import Authority, pem, self_signed
+from tbdiag.sandbox.connection import Tls
+from tbdiag.sandbox.http import HttpApi
 from tbdiag.sandbox.stand import Room, Stand
 
 REFUSED = {"tls.handshake": "ok", "tls.verify": "failed", "mqtt.connect": "blocked"}
@@ -114,6 +116,18 @@ def intercepted(room: Room) -> Iterator[Stand]:
     issued = proxy.intermediate("CN=Zscaler Intermediate CA,O=Zscaler Inc.").issue_server()
     with room.serve_chain(issued) as stand:
         yield stand
+
+
+@scenario("web-ca-not-mqtt-ca", primary="x509.web-ca-not-mqtt-ca", status=REFUSED)
+@contextmanager
+def web_ca(room: Room) -> Iterator[Stand]:
+    """The CA file is the web server's; the MQTT port of the same host has another CA."""
+    web_root = Authority.root("Web Root", now=room.now)
+    web_tls = Tls(web_root.issue_server(), client_certificate="none")
+    with HttpApi(tls=web_tls) as web:
+        options = {"extra": {"web_port": web.port}, "compare_web": True}
+        with room.serve_chain(room.issue(), web_root.pem(), options) as stand:
+            yield stand
 
 
 @scenario("unknown-and-expired", primary="x509.wrong-ca-file", rules=("x509.certificate-expired",))
