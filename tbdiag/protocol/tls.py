@@ -89,8 +89,7 @@ class _Watch:
         self, _connection: SSL.Connection, x509: crypto.X509, code: int, depth: int, _ok: int
     ) -> bool:
         if code and len(self.verify_errors) < MAX_RECORDED:
-            subject = _parsed(_der(x509)).subject
-            error = VerifyError(code, depth, verify_message(code), subject)
+            error = VerifyError(code, depth, verify_message(code), _subject(_der(x509)))
             if error not in self.verify_errors:
                 self.verify_errors.append(error)
         return True
@@ -315,13 +314,10 @@ class _Attempt:
         return self.connection.get_alpn_proto_negotiated().decode("ascii", "replace") or None
 
     def _ca_names(self) -> tuple[str, ...]:
-        from tbdiag.protocol.x509_names import name_text
-
         if not self.watch.certificate_requested:
             return ()
-        return tuple(
-            name_text(name.der()) for name in self.connection.get_client_ca_list()[:MAX_CA_NAMES]
-        )
+        names = self.connection.get_client_ca_list()[:MAX_CA_NAMES]
+        return tuple(_name(name.der()) for name in names)
 
     def close(self, *, polite: bool) -> None:
         """Close the connection; with close_notify when it stands, to leave no error in its log."""
@@ -344,10 +340,23 @@ def _der(x509: Any) -> bytes:
     return crypto.dump_certificate(crypto.FILETYPE_ASN1, x509)
 
 
-def _parsed(der: bytes) -> Any:
-    from tbdiag.protocol.x509 import parse_certificate
+def _subject(der: bytes) -> str:
+    """The subject for a verify error; empty where OpenSSL reads a certificate that we cannot."""
+    from tbdiag.protocol.x509 import UnparsableCertificate, parse_certificate
 
-    return parse_certificate(der)
+    try:
+        return parse_certificate(der).subject
+    except UnparsableCertificate:
+        return ""
+
+
+def _name(der: bytes) -> str:
+    from tbdiag.protocol.x509_names import name_text
+
+    try:
+        return name_text(der)
+    except (ValueError, IndexError):
+        return der.hex()
 
 
 def _connection(hello: Hello, watch: _Watch) -> SSL.Connection:

@@ -23,6 +23,7 @@ from tbdiag.protocol import tls as tls_module
 from tbdiag.protocol.identity import UnusableIdentity, load_identity
 from tbdiag.protocol.tls import Hello, handshake
 from tbdiag.protocol.transport import dial
+from tbdiag.protocol.x509 import UnparsableCertificate
 from tbdiag.rules._handshake import fault_of
 from tbdiag.sandbox.authority import Authority, Issued
 from tbdiag.sandbox.connection import Connection, Tls
@@ -513,3 +514,19 @@ def test_a_client_key_that_openssl_refuses(tmp_path: Path) -> None:
     identity = load_identity(*written(tmp_path, ROOT.issue_client(key="rsa1024")))
     with pytest.raises(UnusableIdentity, match="too small"):
         Hello("localhost", identity=identity).context()
+
+
+def test_a_certificate_that_we_cannot_parse_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What OpenSSL reads and our parser does not is reported, and is no fault of tbdiag."""
+
+    def refuse(_: bytes) -> None:
+        raise UnparsableCertificate("It is odd.")
+
+    monkeypatch.setattr("tbdiag.protocol.x509.parse_certificate", refuse)
+    seen = over_tls(Tls(SERVER), Hello("localhost"))
+    assert (seen.outcome, seen.unparsed, seen.certificate_list) == (
+        "established",
+        ("It is odd.",),
+        (),
+    )
+    assert seen.verify_errors[0].subject == ""
