@@ -48,12 +48,17 @@ def map_text(value: T, change: Callable[[str], str]) -> T:
 
 
 def _mapped(value: Any, change: Callable[[str], str]) -> Any:
+    """The changed value, or `value` itself where nothing inside it changed."""
     if type(value) is str:
-        return change(value)
+        text = change(value)
+        return value if text == value else text
     if isinstance(value, bytes):
-        return change(value.decode("latin-1")).encode("latin-1", "replace")
+        data = change(value.decode("latin-1")).encode("latin-1", "replace")
+        return value if data == value else data
     if isinstance(value, (tuple, list)):
-        return type(value)(_mapped(item, change) for item in value)
+        items = [_mapped(item, change) for item in value]
+        same = all(new is old for new, old in zip(items, value, strict=True))
+        return value if same else type(value)(items)
     if isinstance(value, dict):
         return {_mapped(k, change): _mapped(v, change) for k, v in value.items()}
     if isinstance(value, (Options, Secret)) or not dataclasses.is_dataclass(value):
@@ -62,12 +67,13 @@ def _mapped(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def _mapped_dataclass(value: Any, change: Callable[[str], str]) -> Any:
+    """Compared by identity: two certificates are equal by their DER, whatever their texts say."""
     changes = {}
     for field in dataclasses.fields(value):
         before = getattr(value, field.name)
         if field.name.endswith("der") and isinstance(before, bytes):
             continue
         after = _mapped(before, change)
-        if after is not before and after != before:
+        if after is not before:
             changes[field.name] = after
     return dataclasses.replace(value, **changes) if changes else value

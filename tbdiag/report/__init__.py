@@ -17,11 +17,21 @@ from tbdiag.report.escape import visible
 if TYPE_CHECKING:
     from tbdiag.model import Report
 
-FORMATS = ("table", "json")
+FORMATS = (
+    "table",
+    "json",
+    "jsonl",
+    "junit",
+    "nagios",
+    "github",
+    "prometheus",
+    "markdown",
+)
 """Every output format; each is the module `as_<format>`."""
 
 _PEM = re.compile(
-    r"(?:-----BEGIN [A-Z0-9 ]+-----\n(?:[A-Za-z0-9+/=]{1,76}\n)+-----END [A-Z0-9 ]+-----\n)+"
+    r"(?:(?:# [ -~]*\n)?"
+    r"-----BEGIN [A-Z0-9 ]+-----\n(?:[A-Za-z0-9+/=]{1,76}\n)+-----END [A-Z0-9 ]+-----\n)+"
 )
 
 
@@ -42,7 +52,7 @@ def render(report: Report, format_id: str, **style: Any) -> str:
 def presentable(report: Report) -> Report:
     """The report with every text on one line and free of control, bidi and invisible characters.
 
-    Only `Finding.pem` keeps its line ends, and only where it is nothing but PEM.
+    Only `Finding.pem` keeps its line ends, and only where it is nothing but PEM and `#` comments.
     """
     from tbdiag.redact import map_text
 

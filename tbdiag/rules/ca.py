@@ -189,9 +189,16 @@ def _rewrite(source: CaSource) -> str:
     """The repair by a corrected copy, when there are certificates to copy."""
     if not source.certificates:
         return ""
-    if len(source.certificates) > _MOST_IN_PEM or source.origin != "file":
+    if source.origin != "file":
         return f"Save its {len(source.certificates)} certificates again as plain PEM."
-    return f"Put the PEM printed here into {shlex.quote(_new_name(source))} and use that file."
+    file, new = shlex.quote(source.location), shlex.quote(_new_name(source))
+    if any(p.refused for p in source.problems):
+        shown = f"tbdiag ca inspect -v {file}"
+        return f"Put the corrected PEM (shown by {shown}) into {new} and use that file."
+    if len(source.certificates) == 1:
+        return f"Write it again: openssl x509 -in {file} -out {new}"
+    read = f"openssl crl2pkcs7 -nocrl -certfile {file}"
+    return f"Write it again: {read} | openssl pkcs7 -print_certs -out {new}"
 
 
 def _corrected(source: CaSource) -> str | None:

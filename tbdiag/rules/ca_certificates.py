@@ -46,11 +46,13 @@ def _validity_severity(case: Case, evidence: CaEvidence) -> Severity:
     return Severity.ERROR
 
 
-def _consequence(case: Case, certificate: Certificate) -> str:
+def _consequence(case: Case, evidence: CaEvidence, certificate: Certificate) -> str:
     if certificate in path_in_use(case):
         return "The server is still accepted because this client does not look at its dates."
     if accepted(case):
         return "The connection does not depend on it: the file has another certificate that works."
+    if not judged(case) and not _no_other_anchor(case, evidence):
+        return "Beside the file's valid root it does no harm, but it shows that the file is old."
     return "A client that needs this certificate refuses the server."
 
 
@@ -65,7 +67,7 @@ def certificate_expired(case: Case, evidence: CaEvidence) -> Iterable[Fault]:
         if certificate.expired(case.now):
             yield Fault(
                 f"{named(source)}: {short(certificate)} expired {in_words(certificate, case.now)}.",
-                _consequence(case, certificate),
+                _consequence(case, evidence, certificate),
                 get_it_again(case, source),
                 certificate.name,
                 _validity_severity(case, evidence),
