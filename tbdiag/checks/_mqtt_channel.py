@@ -6,6 +6,7 @@ system's store or of the running Python's defaults decides who may see the token
 
 from __future__ import annotations
 
+import ipaddress
 import selectors
 import socket
 import ssl
@@ -17,6 +18,7 @@ from tbdiag.deadline import Deadline
 from tbdiag.errors import os_error_kind
 from tbdiag.evidence import CaEvidence, Certificate
 from tbdiag.model import Options, Target
+from tbdiag.protocol.hostnames import InvalidName, ascii_name
 from tbdiag.protocol.transport import dial
 
 PARTIAL_CHAIN_CLIENTS = frozenset({"openssl-strict", "python", "mbedtls"})
@@ -58,7 +60,7 @@ def tls_context(target: Target, options: Options, ca: CaEvidence | None) -> ssl.
     Raises ChannelFailed when the client certificate or its key cannot be loaded.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("DEFAULT:@SECLEVEL=0")  # weak keys are a finding, not a dead connection
     context.verify_flags = _verify_flags(options)
     if options.insecure:
@@ -69,6 +71,19 @@ def tls_context(target: Target, options: Options, ca: CaEvidence | None) -> ssl.
         context.set_alpn_protocols(list(options.alpn))
     _identify(context, target)
     return context
+
+
+def reference_name(name: str) -> str:
+    """`name` as TLS wants it: an IP address as it is, a DNS name as A-labels without final dot."""
+    try:
+        ipaddress.ip_address(name)
+        return name
+    except ValueError:
+        pass
+    try:
+        return ascii_name(name).removesuffix(".")
+    except InvalidName:
+        return name
 
 
 def _verify_flags(options: Options) -> ssl.VerifyFlags:
@@ -133,7 +148,10 @@ def _dial(endpoint: Endpoint, deadline: Deadline) -> socket.socket:
 def _handshake(
     sock: socket.socket, context: ssl.SSLContext, name: str, deadline: Deadline
 ) -> ssl.SSLSocket:
-    wrapped = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
+    try:
+        wrapped = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
+    except ValueError as error:  # an empty name, or one that is no host name
+        raise ChannelFailed("tls-failed", f"the server name: {error}") from error
     try:
         with selectors.DefaultSelector() as ready:
             ready.register(wrapped, selectors.EVENT_READ)

@@ -16,6 +16,7 @@ from tbdiag.context import Run
 from tbdiag.deadline import Deadline
 from tbdiag.evidence import CaEvidence, HttpTokenEvidence
 from tbdiag.model import Options, Target
+from tbdiag.protocol.public_roots import bundle_path
 from tbdiag.registry import Observation, check
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def token(run: Run) -> Observation[HttpTokenEvidence]:
     reply = _Reply(error="unreachable", detail="the URL has no http:// or https:// in front")
     with _unlogged(url):
         for name, context in _trusts(base, run.get(CaEvidence)):
-            reply = _get(url, context, run.deadline)
+            reply = _get(url, context, run.options.proxy, run.deadline)
             reply.verified_by = name
             if reply.error != "tls":
                 break
@@ -99,19 +100,17 @@ def _trusts(base: str, ca: CaEvidence | None) -> Iterator[tuple[str | None, ssl.
             with suppress(ssl.SSLError):
                 private.load_verify_locations(cadata=certificate.der)
         yield "CA file", private
-    import certifi
-
     public = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     public.verify_flags = ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST
-    public.load_verify_locations(cafile=certifi.where())
+    public.load_verify_locations(cafile=bundle_path())
     yield "public roots", public
 
 
-def _get(url: str, context: ssl.SSLContext | None, deadline: Deadline) -> _Reply:
+def _get(url: str, context: ssl.SSLContext | None, proxy: str | None, deadline: Deadline) -> _Reply:
     """GET in a thread of its own: httpx limits each read, and a dripping server never ends one."""
     arrived: queue.SimpleQueue[_Reply] = queue.SimpleQueue()
     threading.Thread(
-        target=lambda: arrived.put(_fetch(url, context, deadline)),
+        target=lambda: arrived.put(_fetch(url, context, proxy, deadline)),
         name="tbdiag http",
         daemon=True,
     ).start()
@@ -121,13 +120,16 @@ def _get(url: str, context: ssl.SSLContext | None, deadline: Deadline) -> _Reply
         return _Reply(error="timeout", detail="no complete answer in time")
 
 
-def _fetch(url: str, context: ssl.SSLContext | None, deadline: Deadline) -> _Reply:
+def _fetch(
+    url: str, context: ssl.SSLContext | None, proxy: str | None, deadline: Deadline
+) -> _Reply:
     import httpx
 
     try:
         with (
             httpx.Client(
                 verify=context or False,  # False: there is no TLS on a typed http://
+                proxy=proxy,
                 trust_env=False,
                 follow_redirects=False,
                 timeout=max(deadline.remaining(), 0.001),
@@ -142,7 +144,7 @@ def _fetch(url: str, context: ssl.SSLContext | None, deadline: Deadline) -> _Rep
             return _Reply(response.status_code, dict(response.headers), body[:MAX_BODY])
     except httpx.TimeoutException:
         return _Reply(error="timeout", detail="no answer in time")
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, ImportError) as error:
         return _failure(error)
 
 

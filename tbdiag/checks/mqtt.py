@@ -108,14 +108,15 @@ def _connect_evidence(
 
 
 def _plan(run: Run, identifier: str) -> Plan:
-    from tbdiag.checks._mqtt_channel import Endpoint, tls_context
+    from tbdiag.checks._mqtt_channel import Endpoint, reference_name, tls_context
     from tbdiag.checks._mqtt_session import Plan
 
     target = run.target
     address = run.need(TcpEvidence).connected or target.host
     encrypted = target.transport.encrypted
     context = tls_context(target, run.options, run.get(CaEvidence)) if encrypted else None
-    endpoint = Endpoint(address, target.effective_port, target.reference_name, context)
+    name = reference_name(target.reference_name)
+    endpoint = Endpoint(address, target.effective_port, name, context)
     return Plan(endpoint, identifier, target.credentials)
 
 

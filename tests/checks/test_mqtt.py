@@ -267,6 +267,15 @@ def test_the_channel_checks_the_reference_name(root: Authority) -> None:
         assert broker.received_bytes().count(DEFAULT_TOKEN.encode()) == 1
 
 
+@pytest.mark.parametrize("name", ["localhost.", "LOCALHOST"])
+def test_a_final_dot_and_case_do_not_matter(root: Authority, name: str) -> None:
+    """`localhost.` is the same name as `localhost` (RFC 9525 section 6.3)."""
+    with Broker(tls=Tls(root.issue_server())) as broker:
+        target = plain(broker.port, host=name, transport=Transport.MQTTS)
+        with running(target, anchors(root)) as run:
+            assert connect(run).accepted
+
+
 def test_insecure_connects_without_verification(root: Authority) -> None:
     """`--insecure` goes on although no trust anchor fits."""
     with Broker(tls=Tls(root.issue_server())) as broker:
@@ -487,6 +496,25 @@ def test_every_connect_row_of_the_reference(row: tuple, version: str) -> None:  
     with Broker(**broker_is) as broker:
         report = diagnose(plain(broker.port, **target_is), mqtt_version=version)
     assert report.primary == (new if version == "5" else old)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("registered", [False, True])
+def test_an_x509_device(root: Authority, tmp_path: Path, version: str, registered: bool) -> None:
+    """A client certificate that is not registered is refused, and the text is about it."""
+    client = root.issue_client()
+    (tmp_path / "ca.pem").write_bytes(root.pem())
+    (tmp_path / "c.pem").write_bytes(client.pem())
+    (tmp_path / "k.pem").write_bytes(client.key_pem())
+    device = Device(fingerprint=client.fingerprint if registered else "00")
+    credentials = Credentials(certfile=str(tmp_path / "c.pem"), keyfile=str(tmp_path / "k.pem"))
+    with Broker([device], tls=Tls(root.issue_server())) as broker:
+        cafile = (str(tmp_path / "ca.pem"),)
+        target = Target("localhost", broker.port, credentials=credentials, cafile=cafile)
+        report = diagnose(target, mqtt_version=version)
+    assert report.primary == (None if registered else "mqtt.not-authorized")
+    if report.root_cause:
+        assert "client certificate" in report.root_cause.cause
 
 
 CODES = [
