@@ -1,0 +1,166 @@
+"""What was read of certificates and CA files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """The subjectPublicKeyInfo of a certificate (RFC 5280 section 4.1.2.7)."""
+
+    algorithm: str
+    """`RSA`, `EC`, `Ed25519`, `Ed448`, `DSA`, or the OID when unknown."""
+    bits: int | None
+    curve: str | None = None
+    fingerprint_sha256: str = ""
+    """SHA-256 of the DER of the SubjectPublicKeyInfo."""
+
+    def __str__(self) -> str:
+        detail = self.curve or (str(self.bits) if self.bits else "")
+        return f"{self.algorithm} {detail}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """One X.509 certificate, parsed (RFC 5280 section 4.1). Equality is that of the DER bytes."""
+
+    der: bytes = field(repr=False)
+    subject: str = field(compare=False)
+    """RFC 4514 string."""
+    issuer: str = field(compare=False)
+    serial_number: str = field(compare=False)
+    """Hex, no leading zeros."""
+    version: int = field(compare=False)
+    not_before: datetime = field(compare=False)
+    not_after: datetime = field(compare=False)
+    key: PublicKey = field(compare=False)
+    signature_algorithm: str = field(compare=False)
+    """For example `sha256WithRSAEncryption`, `ecdsa-with-SHA256`, or a dotted OID."""
+    signature_hash: str | None = field(compare=False)
+    """`sha256`, `sha1`, …; None where the algorithm has none (Ed25519)."""
+    fingerprint_sha256: str = field(compare=False)
+    common_name: str | None = field(default=None, compare=False)
+    is_ca: bool | None = field(default=None, compare=False)
+    """basicConstraints cA; None where the extension is absent."""
+    path_length: int | None = field(default=None, compare=False)
+    key_usage: tuple[str, ...] | None = field(default=None, compare=False)
+    """RFC 5280 names (`digitalSignature`, `keyCertSign`, …); None where absent."""
+    extended_key_usage: tuple[str, ...] | None = field(default=None, compare=False)
+    """`serverAuth`, `clientAuth`, `anyExtendedKeyUsage`, … or dotted OIDs; None where absent."""
+    subject_alt_name: tuple[str, ...] | None = field(default=None, compare=False)
+    """`DNS:example.org`, `IP:192.0.2.1`, `URI:…`, `email:…`; None where absent."""
+    subject_key_identifier: str | None = field(default=None, compare=False)
+    authority_key_identifier: str | None = field(default=None, compare=False)
+    unknown_critical: tuple[str, ...] = field(default=(), compare=False)
+    """OIDs of critical extensions that path validation does not know."""
+    critical: tuple[str, ...] = field(default=(), compare=False)
+    """OIDs of all critical extensions."""
+    name_constraints: tuple[tuple[str, ...], tuple[str, ...]] | None = field(
+        default=None, compare=False
+    )
+    """(permitted, excluded) subtrees as `DNS:…`, `IP:…`, …; None where absent."""
+    ca_issuers: tuple[str, ...] = field(default=(), compare=False)
+    """URLs of the issuer's certificate (authorityInfoAccess caIssuers)."""
+    subject_der: bytes = field(default=b"", repr=False, compare=False)
+    issuer_der: bytes = field(default=b"", repr=False, compare=False)
+    self_signed: bool = field(default=False, compare=False)
+    """Subject equals issuer and the signature verifies with its own key."""
+    oddities: tuple[str, ...] = field(default=(), compare=False)
+    """What a strict reader objects to while parsing (negative serial, bad extension …)."""
+
+    @property
+    def self_issued(self) -> bool:
+        """Whether subject and issuer are the same name (RFC 5280 section 3.2)."""
+        return self.subject_der == self.issuer_der
+
+    @property
+    def role(self) -> str:
+        """`root`, `intermediate`, `end-entity`, or `v1-root` (self-signed, no basicConstraints)."""
+        if self.is_ca:
+            return "root" if self.self_signed else "intermediate"
+        if self.is_ca is None and self.self_signed and self.version == 1:
+            return "v1-root"
+        return "end-entity"
+
+    @property
+    def name(self) -> str:
+        """A short name for sentences: the common name, else the subject, else the serial number."""
+        return self.common_name or self.subject or f"serial {self.serial_number}"
+
+    def expired(self, now: datetime) -> bool:
+        """Whether `now` is after not_after (the second itself still counts as valid)."""
+        return now > self.not_after
+
+    def not_yet_valid(self, now: datetime) -> bool:
+        """Whether `now` is before not_before."""
+        return now < self.not_before
+
+    def days_left(self, now: datetime) -> float:
+        """Days from `now` to not_after; negative when expired."""
+        return (self.not_after - now) / DAY
+
+
+@dataclass(frozen=True, slots=True)
+class CaProblem:
+    """Something in a CA source that is not a usable PEM certificate.
+
+    `kind`: file-not-found, file-unreadable, empty, not-a-certificate, corrupt-pem, not-pem,
+    download-failed, download-not-configured, private-key, unwrapped-base64, too-large, oddity.
+    """
+
+    kind: str
+    detail: str
+    """What it is instead, or what is wrong, in words for a person: "an HTML page"."""
+    line: int | None = None
+    """The line in the file, from 1, where that helps."""
+    refused: bool = False
+    """Whether OpenSSL refuses the whole source because of it, good certificates included."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaSource:
+    """One thing that `--cafile` named, and what became of it."""
+
+    given: str
+    """As the user wrote it: a path, a URL, `-`, `auto`, `public`."""
+    origin: str
+    """`file`, `stdin`, `download` or `public`."""
+    location: str
+    """The path, the URL fetched, or the name of the bundle."""
+    format: str = "pem"
+    """`pem`, `der`, `pkcs7-pem`, `pkcs7-der`, `pkcs12`, or `unknown`."""
+    size: int = 0
+    certificates: tuple[Certificate, ...] = ()
+    problems: tuple[CaProblem, ...] = ()
+    http_status: int | None = None
+    content_type: str | None = None
+    truncated: int = 0
+    """How many certificates beyond the cap were left unread."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaEvidence:
+    """ca.load: where the trust anchors come from and what they are."""
+
+    sources: tuple[CaSource, ...]
+    attempts: tuple[CaSource, ...] = ()
+    """With `auto`: downloads that were tried first and gave no certificate."""
+
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """Every certificate of every source, in order."""
+        return tuple(c for source in self.sources for c in source.certificates)
+
+    @property
+    def public(self) -> bool:
+        """Whether the anchors are the public roots rather than a file for this server."""
+        return any(source.origin == "public" for source in self.sources)
+
+    @property
+    def described(self) -> str:
+        """Where the certificates come from, for sentences."""
+        return ", ".join(source.location for source in self.sources)

@@ -1,0 +1,120 @@
+"""http.token and mqtt.*: what the HTTP API and the broker answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTokenEvidence:
+    """http.token: `GET {base}/api/v1/{token}/attributes`. URLs here carry no token."""
+
+    base_url: str
+    status: int | None
+    content_type: str | None = None
+    error: str | None = None
+    """`unreachable`, `timeout`, `tls`, `not-thingsboard`, or None."""
+    detail: str = ""
+    elapsed_ms: float = 0.0
+    verified_by: str | None = None
+    """The trust anchors that verified (or last refused) the server: `CA file`, `public roots`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnackAttempt:
+    """One CONNECT and what came back."""
+
+    version: str
+    """`5` or `3.1.1`."""
+    outcome: str
+    """`accepted`, `refused`, `no-connack`, `closed`, `reset`, `not-mqtt`, `tls-port`, `tls-failed`,
+    `tcp-failed`."""
+    code: int | None = None
+    """Return code (3.1.1) or Reason Code (5.0) of the CONNACK."""
+    code_name: str | None = None
+    reason_string: str | None = None
+    session_present: bool = False
+    properties: dict[str, str] = field(default_factory=dict)
+    detail: str = ""
+    first_bytes: bytes = b""
+    elapsed_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class MqttConnectEvidence:
+    """mqtt.connect: every CONNECT tried, in order."""
+
+    attempts: tuple[ConnackAttempt, ...]
+    accepted: bool
+    version: str | None
+    """The protocol version of the open session."""
+    client_identifier: str = ""
+    username_sent: bool = False
+    credentials: str = "token"
+    """`token`, `basic`, `x509` or `none`."""
+    disconnected_after: str | None = None
+    """How the server ended the session right after CONNACK, if it did."""
+    disconnect_code: int | None = None
+
+    @property
+    def last(self) -> ConnackAttempt:
+        """The attempt that counts: the last one."""
+        return self.attempts[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishAttempt:
+    """One PUBLISH and its answer."""
+
+    topic: str
+    qos: int
+    size: int
+    outcome: str
+    """`acknowledged`, `refused` (PUBACK with an error), `no-puback`, `closed`, `sent` (QoS 0)."""
+    code: int | None = None
+    code_name: str | None = None
+    reason_string: str | None = None
+    disconnect_code: int | None = None
+    detail: str = ""
+    elapsed_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PublishEvidence:
+    """mqtt.publish: the test message, and the discriminating probes that followed it."""
+
+    version: str
+    attempts: tuple[PublishAttempt, ...]
+    delivered: bool
+    """Whether the message asked for was acknowledged without an error code."""
+    round_trip: bool | None = None
+    """`--round-trip`: whether the attribute written was read back; None when not asked."""
+    detail: str = ""
+    json_error: str | None = None
+    """Why the payload is no JSON object or array as ThingsBoard wants it; None when it is one."""
+    unprovoked: bool = False
+    """The session was closed without regard to the message: also before or without one."""
+
+    @property
+    def first(self) -> PublishAttempt:
+        """The message the user asked for."""
+        return self.attempts[0]
+
+
+@dataclass(frozen=True, slots=True)
+class AttributesEvidence:
+    """mqtt.attributes: the attribute request and its response."""
+
+    request_id: int
+    request: str
+    answered: bool
+    response: bytes = b""
+    outcome: str = "answered"
+    """`answered`, `no-response`, `subscribe-refused`, `closed`."""
+    subscribe_code: int | None = None
+    """The Return code or Reason Code of the SUBACK."""
+    puback_code: int | None = None
+    """The Reason Code of the request's PUBACK; 0x10 says that nobody listens to requests."""
+    disconnect_code: int | None = None
+    detail: str = ""
+    elapsed_ms: float = 0.0

@@ -1,0 +1,90 @@
+"""tls.verify: the verdicts on the captured chain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from tbdiag.evidence.certificates import Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class NameMatch:
+    """The reference identifier against the presented identifiers (RFC 9525)."""
+
+    reference: str
+    presented: tuple[str, ...]
+    matches: bool
+    """By subjectAltName, or as OpenSSL does by common name where there is no SAN of DNS type."""
+    by_common_name: bool = False
+    """Only the common name matches: OpenSSL accepts, RFC 9525 and most device stacks do not."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecondOpinion:
+    """What other trust anchors or another port say. Evidence for a cause, never trust."""
+
+    public_anchor: Certificate | None = None
+    """The public root that validates the presented chain (without the user's CA file), if any."""
+    web_chain: tuple[Certificate, ...] = ()
+    """What port 443 of the same host presents, when it was asked."""
+    web_trusted_by_ca_file: bool = False
+    downloaded: tuple[Certificate, ...] = ()
+    """What the platform offers as its CA, when it was asked besides the CA file."""
+    downloaded_from: str | None = None
+    downloaded_trusts: bool | None = None
+    """Whether that download validates the presented chain."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientDecision:
+    """A client stack's verdict on a chain, with the path it used.
+
+    `code` is the stack's own error word or number (`20`, `X509_BADCERT_NOT_TRUSTED`, …).
+    """
+
+    client: str
+    verdict: str
+    """`accept`, `reject`, `unknown`."""
+    reason: str
+    code: str | None = None
+    path: tuple[Certificate, ...] = ()
+    """The certification path used, end-entity first, trust anchor last; empty on reject."""
+    stands_for: str = ""
+
+    @property
+    def expires(self) -> datetime | None:
+        """The earliest not_after on the path."""
+        return min((c.not_after for c in self.path), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyEvidence:
+    """tls.verify: the verdicts on the captured chain with the CA file, at `at`."""
+
+    at: datetime
+    name: NameMatch
+    decided_by: str
+    """The client stack whose verdict decides this stage."""
+    decisions: tuple[ClientDecision, ...]
+    """Name match included: a stack that trusts the path but not the name rejects."""
+    opinion: SecondOpinion = SecondOpinion()
+    insecure: bool = False
+
+    @property
+    def deciding(self) -> ClientDecision:
+        """The decision of `decided_by`."""
+        return next(d for d in self.decisions if d.client == self.decided_by)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the deciding client stack accepts path and name."""
+        return self.deciding.verdict == "accept"
+
+    def decision(self, client: str) -> ClientDecision | None:
+        """The decision of one client stack; None when it was not asked."""
+        return next((d for d in self.decisions if d.client == client), None)
+
+    def with_opinion(self, opinion: SecondOpinion) -> VerifyEvidence:
+        """The same with second opinions added."""
+        return replace(self, opinion=opinion)
