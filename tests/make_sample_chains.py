@@ -251,6 +251,14 @@ def bad_signature() -> Case:
 
 
 @case
+def authority_key_identifier_differs() -> Case:
+    """The certificate names another key of its issuer than the root's: OpenSSL finds no issuer."""
+    top, primary = root(), "x509.unknown-ca"
+    made = server(top, aki=b"\x01" * 20)
+    return Case(top.pem(), made.chain_pem(), (primary,), primary)
+
+
+@case
 def ca_file_as_der() -> Case:
     """The right root as DER: OpenSSL clients need PEM."""
     top = root()

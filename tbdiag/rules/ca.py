@@ -22,7 +22,7 @@ from tbdiag.rules._ca_words import (
 
 STAGE = "ca.load"
 MOSQUITTO_TLS = "https://mosquitto.org/man/mosquitto_pub-1.html"
-PEM = "https://www.rfc-editor.org/rfc/rfc7468#section-5"
+PEM = "RFC 7468 section 5"
 CONNECTIVITY = "https://thingsboard.io/docs/user-guide/mqtt-over-ssl/"
 _MOST_IN_PEM = 20
 """A finding offers a corrected file of at most this many certificates."""
@@ -212,7 +212,7 @@ def _corrected(source: CaSource) -> str | None:
     stage=STAGE,
     needs=CaEvidence,
     severity=Severity.WARNING,
-    reference="https://www.rfc-editor.org/rfc/rfc7468#section-2",
+    reference="RFC 7468 section 2",
 )
 def unwrapped_base64(case: Case, evidence: CaEvidence) -> Iterable[Fault]:
     """The base64 of a certificate is not wrapped into lines of 64 columns.

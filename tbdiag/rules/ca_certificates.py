@@ -22,10 +22,10 @@ from tbdiag.rules._expiry import expiry_severity, in_words
 from tbdiag.rules._strict import strict_violations
 
 STAGE = "ca.load"
-VALIDITY = "https://www.rfc-editor.org/rfc/rfc5280#section-4.1.2.5"
-PROFILE = "https://www.rfc-editor.org/rfc/rfc5280#section-4.2"
-CONSTRAINTS = "https://www.rfc-editor.org/rfc/rfc5280#section-4.2.1.9"
-KEY_SIZES = "https://nvlpubs.nist.gov/nistpubs/SpecialPublications/NIST.SP.800-131Ar2.pdf"
+VALIDITY = "RFC 5280 section 4.1.2.5"
+PROFILE = "RFC 5280 section 4.2"
+CONSTRAINTS = "RFC 5280 section 4.2.1.9"
+KEY_SIZES = "NIST SP 800-131A"
 MIN_BITS = {"RSA": 2048, "DSA": 2048, "EC": 224}
 """Fewer bits fall below OpenSSL's security level 2 (112 bits), the default of Debian and Python."""
 WEAK_HASHES = ("md2", "md5", "sha1")

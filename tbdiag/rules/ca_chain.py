@@ -20,7 +20,7 @@ from tbdiag.rules._ca_words import (
 )
 
 STAGE = "ca.load"
-PATHS = "https://www.rfc-editor.org/rfc/rfc5280#section-6.1"
+PATHS = "RFC 5280 section 6.1"
 CONNECTIVITY = "https://thingsboard.io/docs/user-guide/mqtt-over-ssl/"
 DOWNLOAD_PATH = "/api/device-connectivity/"
 
