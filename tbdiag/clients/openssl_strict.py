@@ -7,13 +7,17 @@ the server's own too.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
-from tbdiag.clients.openssl import decision, verify
+from tbdiag.clients._openssl_errors import AFTER_NAME
+from tbdiag.clients.openssl import Verification, decision, verify
 from tbdiag.evidence import Certificate, ClientDecision
 
 PARTIAL_CHAIN = 0x80000
 X509_STRICT = 0x20
+NOT_CRITICAL = 89
+BASIC_CONSTRAINTS = "2.5.29.19"
 
 
 def decide(
@@ -24,4 +28,16 @@ def decide(
 ) -> ClientDecision:
     """The verdict of Python 3.13's default context."""
     seen = verify(presented, anchors, at, PARTIAL_CHAIN | X509_STRICT)
-    return decision(seen, presented[0], server_name)
+    return decision(_as_openssl_3(seen), presented[0], server_name)
+
+
+def _as_openssl_3(seen: Verification) -> Verification:
+    """OpenSSL 3, which Python 3.13 is built with, also wants basicConstraints of CAs critical.
+
+    OpenSSL 4, which judges here, no longer does.
+    """
+    lax = [n for n, c in enumerate(seen.path) if c.is_ca and BASIC_CONSTRAINTS not in c.critical]
+    earlier = [code for code, _ in seen.errors if code not in AFTER_NAME]
+    if not lax or earlier or len(seen.path) < 2:
+        return seen
+    return replace(seen, errors=((NOT_CRITICAL, lax[0]), *seen.errors))

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 
 from tbdiag.context import Case
 from tbdiag.evidence import Certificate, VerifyEvidence
+from tbdiag.model import Severity
 from tbdiag.protocol.x509 import same_key
 from tbdiag.registry import Fault, rule
-from tbdiag.rules._unknown_ca import Diagnosis, diagnose
+from tbdiag.rules._unknown_ca import Diagnosis, diagnose, facts_of
 from tbdiag.rules._words import (
     address,
     ca_file,
@@ -26,6 +27,10 @@ from tbdiag.rules._words import (
 
 STAGE = "tls.verify"
 PATH_VALIDATION = "RFC 5280 section 6.1"
+APPEND = (
+    "On the server, append the intermediate to the certificate file and restart: "
+    "cat server.pem intermediate.pem > mqttserver.pem (MQTT_SSL_PEM_CERT)"
+)
 CERTIFICATE_LIST = "RFC 8446 section 4.4.2; RFC 5246 section 7.4.2"
 
 
@@ -94,8 +99,6 @@ def _intermediate(case: Case, found: Diagnosis) -> Fault:
 
 
 def _root_above(case: Case, intermediate: Certificate) -> Certificate | None:
-    from tbdiag.rules._unknown_ca import facts_of
-
     facts = facts_of(case)
     if facts is None:
         return None
@@ -253,9 +256,28 @@ def missing_intermediate(case: Case, _evidence: VerifyEvidence) -> Iterable[Faul
     A client holds roots only, so the server must send every certificate between its own and the
     root. ThingsBoard sends exactly what MQTT_SSL_PEM_CERT contains: the intermediates belong into
     that file after the server's certificate. Browsers hide the fault, because they fetch or
-    remember intermediates; devices do not.
+    remember intermediates; devices do not. Where this CA file holds the intermediate itself it
+    works here, and is a warning.
     """
     yield from _meaning("x509.missing-intermediate", case, _missing)
+    for held in held_by_file_only(case):
+        yield Fault(
+            message=f"The server does not send the intermediate {identified(held)}; this client "
+            f"finds it in {ca_file(case)}.",
+            cause="The path works only because the CA file holds what the server should send.",
+            fix=f"{APPEND}. A device whose CA file holds only the root is refused until then.",
+            subject=held.subject,
+            severity=Severity.WARNING,
+            pem=pem_of(held),
+        )
+
+
+def held_by_file_only(case: Case) -> list[Certificate]:
+    """The intermediates of an accepted path that the server did not send."""
+    facts = facts_of(case)
+    if facts is None or not facts.evidence.trusted:
+        return []
+    return [c for c in facts.evidence.deciding.path[1:-1] if c not in facts.presented]
 
 
 def _missing(case: Case, found: Diagnosis) -> Fault:
@@ -267,9 +289,7 @@ def _missing(case: Case, found: Diagnosis) -> Fault:
         message=f"The server sends {_counted(found)}, and the issuer of {quoted(top)}, "
         f"{issuer_name(top)}, is neither sent nor in {ca_file(case)}.",
         cause=f"{issuer_name(top)} {certain} an intermediate that the server must send{why}.",
-        fix="On the server, append the intermediate to the certificate file and restart: "
-        "cat server.pem intermediate.pem > mqttserver.pem (MQTT_SSL_PEM_CERT). "
-        f"What to do on the device meanwhile: tbdiag ca recommend {address(case)}",
+        fix=f"{APPEND}. What to do on the device meanwhile: tbdiag ca recommend {address(case)}",
         subject=top.issuer,
         pem=pem_of(held) if held else None,
     )

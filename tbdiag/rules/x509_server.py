@@ -171,18 +171,18 @@ def name_mismatch(case: Case, evidence: VerifyEvidence) -> Iterable[Fault]:
     yield Fault(
         message=f"The device connects to {name.reference}; the certificate {quoted(leaf)} is for "
         f"{names}.",
-        cause=_why_wrong_name(evidence),
+        cause=_why_wrong_name(evidence, leaf),
         fix=_name_fix(case, evidence),
         subject=name.reference,
     )
 
 
-def _why_wrong_name(evidence: VerifyEvidence) -> str:
+def _why_wrong_name(evidence: VerifyEvidence, leaf: Certificate) -> str:
     reference, presented = evidence.name.reference, evidence.name.presented
     if evidence.name.matches:
         return "mbedTLS before 3.5 does not compare IP addresses with the certificate."
     if ip_literal(reference) is not None:
-        if f"CN:{reference}" in presented or f"DNS:{reference}" in presented:
+        if leaf.common_name == reference or f"DNS:{reference}" in presented:
             return f"{reference} stands in the certificate as a name, not as an IP address."
         return f"The certificate does not list the IP address {reference}."
     suffix = reference.partition(".")[2]

@@ -91,7 +91,7 @@ def client_stacks_disagree(case: Case, evidence: VerifyEvidence) -> Iterable[Fau
 
     The verdict of one is no proof for another: OpenSSL wants the root, mbedTLS and Python 3.13
     trust an intermediate as well, the Web PKI ignores common names. Look at the line of the stack
-    your devices use.
+    your devices use. It is an error where --client chose a stack that refuses.
     """
     asked = [d for d in evidence.decisions if d.verdict != "unknown"]
     accepting = [d for d in asked if d.verdict == "accept"]
@@ -104,8 +104,16 @@ def client_stacks_disagree(case: Case, evidence: VerifyEvidence) -> Iterable[Fau
         f"{listed(d.client for d in refusing)} refuse, the same certificates with this CA file.",
         fix=_agreement(case, refusing),
         subject=", ".join(d.client for d in refusing),
-        severity=Severity.INFO if _only_by_address(evidence, refusing) else Severity.WARNING,
+        severity=_disagreement(evidence, refusing),
     )
+
+
+def _disagreement(evidence: VerifyEvidence, refusing: list[ClientDecision]) -> Severity:
+    """An error where the stack that was asked to decide refuses what OpenSSL would accept."""
+    openssl = evidence.decision("openssl")
+    if not evidence.trusted and openssl is not None and openssl.verdict == "accept":
+        return Severity.ERROR
+    return Severity.INFO if _only_by_address(evidence, refusing) else Severity.WARNING
 
 
 def _line(decision: ClientDecision) -> str:
