@@ -27,6 +27,13 @@ class Case:
     options: Options
     now: datetime
     evidence: Mapping[type[Any], Any]
+    _derived: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def derive(self, compute: Callable[[Case], T]) -> T:
+        """`compute(case)`, computed once however many rules ask; `compute` is pure."""
+        if compute not in self._derived:
+            self._derived[compute] = compute(self)
+        return self._derived[compute]  # type: ignore[no-any-return]
 
     def get(self, kind: type[E]) -> E | None:
         """The evidence of type `kind`, or None when its stage did not run."""

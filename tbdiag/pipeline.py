@@ -55,11 +55,19 @@ class _Stages:
     limit: Deadline
     inline: bool = False
     """Whether the stages run one after the other in the calling thread."""
+    waits_for: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Stage id -> the stages of this run that must be done before it."""
     results: dict[str, StageResult] = field(default_factory=dict)
     running: dict[str, tuple[float, Deadline]] = field(default_factory=dict)
     finished: queue.SimpleQueue[tuple[str, StageResult | UsageError, Any]] = field(
         default_factory=queue.SimpleQueue
     )
+
+    def __post_init__(self) -> None:
+        present = {check.id for check in self.checks}
+        for check in self.checks:
+            known = (s for s in (*check.requires, *check.after) if s in present)
+            self.waits_for[check.id] = tuple(known)
 
     def complete(self) -> dict[str, StageResult]:
         while len(self.results) < len(self.checks):
@@ -75,8 +83,7 @@ class _Stages:
         for check in self.checks:
             if check.id in self.results or check.id in self.running:
                 continue
-            known = [s for s in (*check.requires, *check.after) if self._has(s)]
-            if any(stage not in self.results for stage in known):
+            if not all(stage in self.results for stage in self.waits_for[check.id]):
                 continue
             result = self._settled_without_running(check)
             if result:
@@ -85,9 +92,6 @@ class _Stages:
             else:
                 self._start(check)
         return settled
-
-    def _has(self, stage_id: str) -> bool:
-        return any(c.id == stage_id for c in self.checks)
 
     def _settled_without_running(self, check: Check) -> StageResult | None:
         reason = check.applies and check.applies(self.run.target, self.run.options)
@@ -299,7 +303,8 @@ def judge(
 
 def _all_findings(case: Case) -> Iterable[Finding]:
     for rule in registry.RULES.values():
-        yield from rule.findings(case)
+        if rule.needs in case.evidence:
+            yield from rule.findings(case)
 
 
 def unexplained(stage: StageResult) -> Finding:

@@ -11,7 +11,7 @@ import tbdiag
 
 ROOT = Path(tbdiag.__file__).parent
 LAYERS = [
-    {"model", "errors", "evidence", "deadline", "__init__"},
+    {"model", "errors", "evidence", "deadline", "turns", "__init__"},
     {"context", "registry"},
     {"protocol"},
     {"clients"},

@@ -19,6 +19,7 @@ from urllib.parse import urljoin, urlsplit
 from tbdiag.deadline import Deadline
 from tbdiag.errors import UsageError
 from tbdiag.protocol.public_roots import bundle_path
+from tbdiag.turns import waiting
 
 MAX_BYTES = 1 << 20
 MAX_REDIRECTS = 3
@@ -68,7 +69,8 @@ def download(url: str, deadline: Deadline, *, proxy: str | None = None) -> Downl
 
     threading.Thread(target=fetch, name="tbdiag download", daemon=True).start()
     try:
-        return answers.get(timeout=deadline.remaining())
+        with waiting():
+            return answers.get(timeout=deadline.remaining())
     except queue.Empty:
         return Download(url, failure="no complete answer in time")
     finally:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +13,7 @@ from typing import BinaryIO
 from tbdiag.checks._applies import encrypted_only
 from tbdiag.context import Run
 from tbdiag.evidence import CaEvidence, CaProblem, CaSource
-from tbdiag.protocol.ca_file import MAX_BYTES, read_ca
+from tbdiag.protocol.ca_file import MAX_BYTES, MAX_KEPT, read_ca
 from tbdiag.protocol.public_roots import public_source
 from tbdiag.registry import Observation, check
 
@@ -51,12 +54,34 @@ def load_source(given: str, run: Run) -> CaSource:
         return public_source(given)
     if given == "-":
         return _read(given, "stdin", "standard input", lambda: sys.stdin.buffer)
+    if given.startswith("-----BEGIN"):  # a gateway's caCert may hold the PEM itself
+        return read_ca(given.encode()[:MAX_BYTES], "inline PEM", "file", "the configuration")
     if given.lower().startswith(("http://", "https://")):
         from tbdiag.checks._platform_ca import downloaded_ca
 
         deadline = run.deadline.sooner(URL_SECONDS)
         return downloaded_ca(given, given, deadline, proxy=run.options.proxy)
-    return _read(given, "file", given, lambda: Path(given).open("rb"))
+    return _file(given)
+
+
+def _file(path: str) -> CaSource:
+    """The CA file at `path`; read again only when it has changed, for many targets share one."""
+    try:
+        now = os.stat(path)
+    except (OSError, ValueError):
+        return _read_file(path)
+    if not stat.S_ISREG(now.st_mode) or now.st_size > MAX_KEPT:
+        return _read_file(path)
+    return _unchanged_file(path, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+
+
+@functools.lru_cache(maxsize=16)
+def _unchanged_file(path: str, *_identity: int) -> CaSource:
+    return _read_file(path)
+
+
+def _read_file(path: str) -> CaSource:
+    return _read(path, "file", path, lambda: Path(path).open("rb"))
 
 
 def _auto(run: Run, attempts: list[CaSource]) -> CaSource:

@@ -8,6 +8,7 @@ rules of X509_check_host, because pyOpenSSL has no public call for it.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -84,15 +85,25 @@ def verify(
 ) -> Verification:
     """Let an OpenSSL client in memory verify `presented` against `anchors` at `at`.
 
-    `flags` are X509_V_FLAG_* bits to add. Errors are collected, not stopped at.
+    `flags` are X509_V_FLAG_* bits to add. Errors are collected, not stopped at. OpenSSL counts
+    whole seconds, and so many targets with the same chain are verified once a second.
     """
+    return _verified(presented, anchors, at.replace(microsecond=0), flags)
+
+
+@functools.lru_cache(maxsize=64)
+def _verified(
+    presented: tuple[Certificate, ...],
+    anchors: tuple[Certificate, ...],
+    at: datetime,
+    flags: int,
+) -> Verification:
     from OpenSSL import SSL
 
     anchors = relevant(presented, anchors)
     judge = _Judge()
-    context = _context(anchors, at, flags)
-    context.set_verify(SSL.VERIFY_PEER, judge)
-    connection = SSL.Connection(context, None)
+    connection = SSL.Connection(_context(anchors, at, flags), None)
+    connection.set_verify(SSL.VERIFY_PEER, judge)
     connection.set_connect_state()
     failure = _feed(connection, server_flight(presented))
     if not judge.asked:
@@ -116,7 +127,9 @@ class _Judge:
         return True
 
 
+@functools.lru_cache(maxsize=8)
 def _context(anchors: tuple[Certificate, ...], at: datetime, flags: int) -> Any:
+    """The context that trusts `anchors` at `at`; shared between verifications."""
     from OpenSSL import SSL, crypto
 
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import codecs
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from tbdiag.protocol.x509 import UnparsableCertificate, parse_certificate
 
 MAX_BYTES = 32 << 20
 """Octets of a CA file that are read."""
+MAX_KEPT = 512 << 10
+"""Octets up to which a CA file, once read, is kept for the next target that names it."""
 MAX_CERTIFICATES = 20_000
 MAX_PROBLEMS = 50
 _CERTIFICATE_LABELS = ("CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CERTIFICATE")
@@ -56,8 +59,14 @@ def read_ca(data: bytes, given: str, origin: str, location: str) -> CaSource:
     """Read the bytes of a CA file, whatever their format; never raises for what they hold.
 
     `given`, `origin` and `location` are those of CaSource. What is not a usable PEM certificate is
-    in `problems`; the certificates that could be read are there all the same.
+    in `problems`; the certificates that could be read are there all the same. The same bytes give
+    the same CaSource: many targets share one CA file.
     """
+    read = _read_once if len(data) <= MAX_KEPT else _read
+    return read(data, given, origin, location)
+
+
+def _read(data: bytes, given: str, origin: str, location: str) -> CaSource:
     reading = _Reading()
     size = len(data)
     if size > MAX_BYTES:
@@ -81,6 +90,9 @@ def read_ca(data: bytes, given: str, origin: str, location: str) -> CaSource:
         tuple(reading.problems[:MAX_PROBLEMS]),
         truncated=reading.truncated,
     )
+
+
+_read_once = functools.lru_cache(maxsize=16)(_read)
 
 
 def _note_unwrapped(reading: _Reading) -> None:

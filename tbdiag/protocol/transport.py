@@ -23,6 +23,7 @@ from tbdiag.errors import os_error_kind
 from tbdiag.evidence import DnsEvidence, TcpAttempt
 from tbdiag.protocol.hostnames import InvalidName, ascii_name
 from tbdiag.protocol.x509_identity import ip_literal
+from tbdiag.turns import waiting
 
 __all__ = ["Channel", "Endpoint", "InvalidName", "ascii_name", "dial", "probe_ports", "resolve"]
 
@@ -108,7 +109,8 @@ def _lookup(name: str, port: int, family: str | None, deadline: Deadline) -> _An
 
     threading.Thread(target=look_up, name="tbdiag resolver", daemon=True).start()
     try:
-        answer = answers.get(timeout=deadline.remaining())
+        with waiting():
+            answer = answers.get(timeout=deadline.remaining())
     except queue.Empty:
         raise TimeoutError from None
     if isinstance(answer, OSError):
@@ -195,7 +197,9 @@ class Channel:
     def _wait(self, event: int, deadline: Deadline) -> None:
         with _Selector() as selector:
             selector.register(self.socket, event)
-            if not selector.select(deadline.remaining()):
+            with waiting():
+                ready = selector.select(deadline.remaining())
+            if not ready:
                 raise TimeoutError("the deadline passed")
 
     def close(self) -> None:
@@ -274,7 +278,9 @@ class _Race:
                 if grace is not None and self.channels and limit is deadline:
                     first = next(iter(self.channels.values())).round_trip
                     limit = deadline.sooner(max(grace, SLOW_PATH * first))
-                for key, _ in selector.select(limit.remaining()):
+                with waiting():
+                    ready = selector.select(limit.remaining())
+                for key, _ in ready:
                     selector.unregister(key.fileobj)
                     self._finish(key.fileobj)
         self._give_up(overtaken=not deadline.passed)

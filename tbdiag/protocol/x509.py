@@ -8,6 +8,7 @@ do (see `x509_signature`).
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -31,6 +32,8 @@ __all__ = [
     "same_key",
 ]
 
+MAX_KEPT = 8192
+"""Octets up to which a certificate, once parsed, is kept for the next target that shows it."""
 MAX_CERTIFICATE = 1 << 20
 """Octets above which a certificate is not parsed."""
 _CURVES = {
@@ -69,7 +72,7 @@ def parse_certificate(data: bytes, *, known_root: bool = False) -> Certificate:
     if len(data) > MAX_CERTIFICATE:
         raise UnparsableCertificate(f"It is {len(data):,} bytes long, too long for a certificate.")
     try:
-        return _parse(data, known_root)
+        return (_parse_once if len(data) <= MAX_KEPT else _parse)(data, known_root)
     except (der.DerError, IndexError) as error:
         raise UnparsableCertificate(f"It is not an X.509 certificate: {error}.") from None
     except (ValueError, OverflowError) as error:
@@ -117,6 +120,10 @@ def _parse(data: bytes, known_root: bool) -> Certificate:
     )
     oddities += odd_extensions + _odd_facts(certificate, number, fields)
     return replace(certificate, oddities=tuple(oddities)) if oddities else certificate
+
+
+_parse_once = functools.lru_cache(maxsize=256)(_parse)
+"""The same intermediates come with thousands of servers."""
 
 
 def _extensions(data: bytes, parts: Sequence[der.Node]) -> tuple[x509_extensions.Fields, list[str]]:

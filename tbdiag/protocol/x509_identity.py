@@ -16,6 +16,8 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 def ip_literal(name: str) -> IpAddress | None:
     """The IP address that `name` spells, or None for a DNS name."""
+    if ":" not in name and not name.lstrip("[")[:1].isdigit():
+        return None
     try:
         return ipaddress.ip_address(name.strip("[]").partition("%")[0])
     except ValueError:

@@ -24,7 +24,6 @@ identifiers, names and verified signatures. The first that fits, in this order:
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -99,31 +98,29 @@ class Facts:
 
 def facts_of(case: Case) -> Facts | None:
     """The facts on `case`; None while a part of them was not observed."""
+    return case.derive(_facts_of)
+
+
+def _facts_of(case: Case) -> Facts | None:
     ca, shown = case.get(CaEvidence), case.get(HandshakeEvidence)
     evidence = case.get(VerifyEvidence)
     if ca is None or shown is None or evidence is None or not shown.certificate_list:
         return None
-    return _facts(shown.certificate_list, ca.certificates, evidence, ca.public)
-
-
-@functools.lru_cache(maxsize=64)
-def _facts(
-    presented: tuple[Certificate, ...],
-    anchors: tuple[Certificate, ...],
-    evidence: VerifyEvidence,
-    public: bool,
-) -> Facts:
+    presented = shown.certificate_list
     climbed = max(paths(presented[0], presented[1:]), key=len)
-    return Facts(presented, relevant(presented, anchors), evidence, climbed, public)
+    return Facts(presented, relevant(presented, ca.certificates), evidence, climbed, ca.public)
 
 
 def diagnose(case: Case) -> Diagnosis | None:
     """The meaning of unknown CA on `case`; None when the CA is not what is unknown."""
+    return case.derive(_diagnosis_of)
+
+
+def _diagnosis_of(case: Case) -> Diagnosis | None:
     facts = facts_of(case)
     return None if facts is None else _diagnose(facts)
 
 
-@functools.lru_cache(maxsize=64)
 def _diagnose(facts: Facts) -> Diagnosis | None:
     if facts.evidence.trusted or facts.evidence.deciding.verdict == "unknown":
         return None
