@@ -19,6 +19,9 @@ GENERALIZED_TIME = 0x18
 SEQUENCE = 0x30
 SET = 0x31
 
+LONGEST_INTEGER = 4096
+"""Octets; no serial number, and no key that can be used, is longer."""
+
 Node = tuple[int, int, int, int]
 """(tag, where the header starts, where the content starts, where the content ends)."""
 
@@ -71,10 +74,12 @@ def sequence(data: bytes, tag: int = SEQUENCE) -> list[Node]:
 
 
 def integer(data: bytes, node: Node) -> int:
-    """The value of an INTEGER."""
+    """The value of an INTEGER; DerError above `LONGEST_INTEGER`."""
     tag, _, start, stop = node
     if tag != INTEGER or start == stop:
         raise DerError("not an INTEGER")
+    if stop - start > LONGEST_INTEGER:
+        raise DerError(f"an INTEGER of {stop - start:,} octets is too long")
     return int.from_bytes(data[start:stop], "big", signed=True)
 
 

@@ -13,6 +13,8 @@ from tbdiag.protocol import der
 MAX_RSA_BITS = 16_384
 """Longer RSA keys are not computed with (CVE-2023-29409: they take seconds each)."""
 
+MAX_KEY_OCTETS = 8192
+"""Longer public keys are not even loaded."""
 ALGORITHMS: dict[str, tuple[str, str | None]] = {
     "1.2.840.113549.1.1.2": ("md2WithRSAEncryption", "md2"),
     "1.2.840.113549.1.1.4": ("md5WithRSAEncryption", "md5"),
@@ -74,6 +76,8 @@ def _pss(identifier: bytes) -> tuple[str, int]:
 def _public_key(key: bytes) -> Any:
     from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+    if len(key) > MAX_KEY_OCTETS:
+        raise ValueError("the key is too long to load")
     return load_der_public_key(key)
 
 

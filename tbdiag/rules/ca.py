@@ -160,7 +160,7 @@ def not_pem(case: Case, evidence: CaEvidence) -> Iterable[Fault]:
             else "OpenSSL reads this form of PEM; many devices and modems do not.",
             _conversion(source),
             named(source),
-            refusal(case, refused=problem.refused),
+            refusal(case, refused=problem.refused) if case.target.host else Severity.WARNING,
             _corrected(source),
         )
 

@@ -118,6 +118,14 @@ def test_what_is_no_certificate_is_an_error_in_words(written, content, primary):
     assert json.loads(ca_json(report))["certificates"] == []
 
 
+def test_der_is_an_ordinary_thing_to_inspect(written):
+    """Without a client to load it, a DER file earns a warning with the command to convert it."""
+    root = Authority.root("Root", now=NOW)
+    report = inspect(written(root.certificate.public_bytes(Encoding.DER)), NOW)
+    assert (report.verdict, report.format) == (Verdict.WARNING, "der")
+    assert [f.rule for f in report.findings] == ["ca.not-pem"]
+
+
 def test_a_missing_file_is_a_finding(tmp_path):
     """Nothing is raised for a path that does not exist."""
     assert inspect(str(tmp_path / "no.pem"), NOW).primary == "ca.file-not-found"

@@ -257,6 +257,16 @@ def test_a_key_too_long_to_compute_with_verifies_nothing(root, monkeypatch):
     assert not parsed(authority).self_signed
 
 
+def test_a_monstrous_number_is_refused_quickly():
+    """A serial number of a megabyte is named, not computed with."""
+    length = (1 << 20) - 100
+    serial = b"\x02\x83" + length.to_bytes(3, "big") + b"\x01" * length
+    body = b"\x30\x83" + (len(serial) + 10).to_bytes(3, "big") + serial + b"\x30\x00" * 5
+    data = body + b"\x30\x00\x03\x01\x00"
+    with pytest.raises(x509.UnparsableCertificate):
+        x509.parse_certificate(b"\x30\x83" + len(data).to_bytes(3, "big") + data)
+
+
 @pytest.mark.parametrize(
     ("pattern", "name", "expected"),
     [
