@@ -13,6 +13,8 @@ from tbdiag.model import TELEMETRY_PAYLOAD, Credentials, Secret
 from tbdiag.targets.credentials import read_token_file
 
 MAX_PAYLOAD = 256 * 1024
+OF_THE_RUNNER = {"tbdiag.unexplained", "tbdiag.out-of-time"}
+"""Rules that the pipeline itself applies; they are in no registry."""
 
 
 def credentials_from(
@@ -48,13 +50,17 @@ def credentials_from(
     return replace(base, **changes)
 
 
-def payload_from(text: str | None) -> bytes:
+def payload_from(text: str | bytes | None) -> bytes:
     """The test message: the text, `@FILE`'s content, or stdin for `-`; None means the default.
+
+    Bytes are taken as they are (the payload of a pasted command).
 
     Raises UsageError naming the file when it cannot be read or is over 256 KiB.
     """
     if text is None:
         return TELEMETRY_PAYLOAD
+    if isinstance(text, bytes):
+        return text
     if text == "-":
         data = sys.stdin.buffer.read(MAX_PAYLOAD + 1)
     elif text.startswith("@"):
@@ -79,6 +85,6 @@ def known_rules(given: Iterable[str]) -> frozenset[str]:
     from tbdiag import registry
 
     registry.load("rules")
-    for rule_id in sorted(wanted - registry.RULES.keys() - {"tbdiag.unexplained", "tbdiag.out-of-time"}):
+    for rule_id in sorted(wanted - registry.RULES.keys() - OF_THE_RUNNER):
         raise UsageError(f"--ignore {rule_id!r} is no rule: see tbdiag list rules")
     return wanted
