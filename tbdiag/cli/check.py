@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -15,7 +15,7 @@ from tbdiag.cli.output import Progress, emit
 from tbdiag.errors import UsageError
 from tbdiag.model import Options, Target
 from tbdiag.report import FORMATS
-from tbdiag.targets.address import check_port, is_ip_literal, parse_target, with_preset
+from tbdiag.targets.address import check_host, check_port, is_ip_literal, parse_target, with_preset
 
 Given = dict[str, Any]
 
@@ -50,11 +50,11 @@ def _message_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     flags = [
         click.option("-t", "--topic", help="Topic of the test message."),
         click.option("-m", "--payload", help="The test message; @FILE from a file, - from stdin."),
-        click.option("-q", "--qos", type=click.IntRange(0, 1), default=1, help="0 or 1."),
+        click.option("-q", "--qos", type=click.IntRange(0, 1), help="0 or 1 (default)."),
         click.option("--no-connect", is_flag=True, help="Stop before MQTT CONNECT."),
         click.option("--no-publish", is_flag=True, help="Connect, but publish nothing."),
         click.option("--round-trip", is_flag=True, help="Prove storage: write and read back."),
-        click.option("--mqtt-version", type=click.Choice(["auto", "5", "3.1.1"]), default="auto"),
+        click.option("--mqtt-version", type=click.Choice(["auto", "5", "3.1.1"])),
     ]
     return _apply(flags, command)
 
@@ -62,12 +62,11 @@ def _message_flags(command: Callable[..., Any]) -> Callable[..., Any]:
 def _judgement_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     flags = [
         click.option("--at", help="Judge validity at this moment (2027-06-01 or RFC 3339)."),
-        click.option("--timeout", type=float, default=30.0, help="Seconds for the whole run."),
+        click.option("--timeout", type=float, help="Seconds for the whole run; default 30."),
         click.option(
             "--client",
             type=click.Choice(["openssl", "python", "mbedtls"]),
-            default="openssl",
-            help="The device TLS stack whose verdict decides.",
+            help="The device TLS stack whose verdict decides; default openssl.",
         ),
         click.option("--warn-days", type=float, help="Warn when fewer days are left."),
         click.option("--critical-days", type=float, help="Fail when fewer days are left."),
@@ -96,6 +95,14 @@ def _apply(flags: list[Any], command: Callable[..., Any]) -> Callable[..., Any]:
 @_message_flags
 @_judgement_flags
 @click.option(
+    "--mosquitto",
+    metavar="COMMAND",
+    help="Diagnose a pasted mosquitto_pub, curl or coap-client command; - reads it from stdin.",
+)
+@click.option(
+    "--gateway-config", metavar="FILE", help="Diagnose what a tb_gateway.json (or .yaml) says."
+)
+@click.option(
     "--sandbox",
     is_flag=False,
     flag_value="healthy",
@@ -109,11 +116,14 @@ def check_command(**given: Any) -> int:
     (`tbdiag list presets`). The token is read from TBDIAG_TOKEN.
     """
     from tbdiag.pipeline import check, exit_code
+    from tbdiag.targets.limits import output_file
 
+    output_file(given["output"])
     progress = Progress()
     with ExitStack() as stack:
-        target = _find_target(given, progress.notify, stack)
-        options = _options(given)
+        target, asked = _find_target(given, stack)
+        target = _with_flags(target, given, progress.notify)
+        options = _options(given, asked)
         try:
             report = check(target, options, observer=progress, notify=progress.notify)
         finally:
@@ -128,32 +138,62 @@ def check_command(**given: Any) -> int:
     return exit_code(report.verdict, strict=given["strict"])
 
 
-def _find_target(given: Given, warn: Callable[[str], None], stack: ExitStack) -> Target:
-    if given["sandbox"]:
-        target = _sandbox_target(given["sandbox"], given, stack)
-    elif given["target"] or given["host"]:
-        target = _named_target(given)
-    elif sys.stdin.isatty() and sys.stderr.isatty():
-        from tbdiag.cli.wizard import ask
+def _find_target(given: Given, stack: ExitStack) -> tuple[Target, dict[str, Any]]:
+    """The target, and the fields of Options that come with it; flags are laid over both later."""
+    sources = ("target", "host", "mosquitto", "gateway_config", "sandbox")
+    used = [name for name in sources if given[name] is not None]
+    if len(used) > 1:
+        names = " and ".join(_flag(name) for name in used)
+        raise UsageError(f"{names} are given: each names a target, use one")
+    if not used:
+        return _asked_target(given), {}
+    if used[0] == "sandbox":
+        return _sandbox_target(given["sandbox"], stack)
+    if used[0] in ("target", "host"):
+        return _named_target(given), {}
+    return _described_target(given)
 
-        return ask(given)
-    else:
+
+def _flag(name: str) -> str:
+    return "TARGET" if name == "target" else f"--{name.replace('_', '-')}"
+
+
+def _asked_target(given: Given) -> Target:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(
             "no target: type tbdiag check HOST:PORT --cafile ca.pem, or --sandbox to see it work"
         )
-    return _with_flags(target, given, warn)
+    from tbdiag.cli.wizard import ask
+
+    return ask(given)
+
+
+def _described_target(given: Given) -> tuple[Target, dict[str, Any]]:
+    """The target of a pasted command or of a gateway's configuration."""
+    if given["mosquitto"] is not None:
+        from tbdiag.targets.pasted import parse_pasted
+
+        text = given["mosquitto"]
+        if text == "-":
+            text = sys.stdin.buffer.read(1 << 20).decode("utf-8", "replace")
+        pasted = parse_pasted(text)
+    else:
+        from tbdiag.targets.gateway import parse_gateway_config
+
+        pasted = parse_gateway_config(given["gateway_config"], os.environ)
+    if given["port"] is None:
+        return pasted.target, pasted.options
+    port = check_port(given["port"], f"--port {given['port']}")
+    return replace(pasted.target, port=port), pasted.options
 
 
 def _named_target(given: Given) -> Target:
-    if given["target"] and given["host"]:
-        raise UsageError(
-            f"both TARGET {given['target']!r} and --host {given['host']!r} are given: use one"
-        )
     encrypted = True if given["cafile"] else None
-    if given["target"]:
+    if given["target"] is not None:
         target = parse_target(given["target"], encrypted=encrypted)
         return target if given["port"] is None else _with_port(target, given)
-    host = given["host"].strip("[]") if is_ip_literal(given["host"].strip("[]")) else given["host"]
+    host = given["host"].strip()
+    host = host.strip("[]") if is_ip_literal(host.strip("[]")) else check_host(host, "--host")
     port = check_port(given["port"], f"--port {given['port']}")
     text = f"[{host}]" if ":" in host else host
     return parse_target(text if port is None else f"{text}:{port}", encrypted=encrypted)
@@ -170,56 +210,66 @@ def _with_port(target: Target, given: Given) -> Target:
     return replace(target, port=port, transport=moved.transport)
 
 
-def _sandbox_target(scenario: str, given: Given, stack: ExitStack) -> Target:
-    if given["target"] or given["host"]:
-        raise UsageError("--sandbox starts its own server: leave the target out")
+def _sandbox_target(scenario: str, stack: ExitStack) -> tuple[Target, dict[str, Any]]:
     from tbdiag.sandbox import open_scenario
 
     stand = stack.enter_context(open_scenario(scenario))
-    for name, value in stand.options.items():
-        if given.get(name) in (None, (), False):
-            given[name] = value
-    return stand.target
+    return stand.target, dict(stand.options)
 
 
 def _with_flags(target: Target, given: Given, warn: Callable[[str], None]) -> Target:
+    """The target with what the flags and the environment say about credentials, CA and names."""
+    from tbdiag.targets import limits
     from tbdiag.targets.resolve import credentials_from
 
+    for name in ("token", "username", "password", "client_id"):
+        limits.mqtt_string(given[name] or "", _flag(name))
     changes: dict[str, Any] = {
-        "credentials": credentials_from(given, target.credentials, os.environ, warn)
+        "credentials": credentials_from(given, target.credentials, _environment(target), warn)
     }
     if given["cafile"]:
         changes["cafile"] = given["cafile"]
-    for name in ("server_name", "http_url"):
-        if given[name]:
-            changes[name] = given[name]
+    if given["server_name"] is not None:
+        changes["server_name"] = check_host(given["server_name"], "--server-name")
+    if given["http_url"] is not None:
+        changes["http_url"] = limits.http_base(given["http_url"])
     return with_preset(replace(target, **changes))
 
 
-def _options(given: Given) -> Options:
+def _environment(target: Target) -> Mapping[str, str]:
+    """The environment, unless what described the target holds the credentials already."""
+    held = target.credentials
+    token = held.token.reveal() if held.token else ""
+    resolved = token and not token.startswith(("$", "%", "`"))
+    return {} if resolved or held.username or held.certfile else os.environ
+
+
+def _options(given: Given, asked: Mapping[str, Any]) -> Options:
+    """The defaults, then what came with the target, then the flags that were given."""
     from tbdiag.moment import parse_moment
+    from tbdiag.targets import limits
     from tbdiag.targets.resolve import known_rules, payload_from
 
-    if given["timeout"] <= 0:
-        raise UsageError(f"--timeout {given['timeout']:g} must be more than 0 seconds")
-    defaults = Options()
-    return Options(
-        at=parse_moment(given["at"]) if given["at"] else None,
-        timeout=given["timeout"],
-        connect=not given["no_connect"],
-        publish=not given["no_publish"],
-        mqtt_version=given["mqtt_version"],
-        family=given["family"],
-        insecure=given["insecure"],
-        client=given["client"],
-        topic=given["topic"] or defaults.topic,
-        payload=payload_from(given["payload"]),
-        qos=given["qos"],
-        warn_days=given["warn_days"],
-        critical_days=given["critical_days"],
-        proxy=given["proxy"],
-        alpn=tuple(given["alpn"]),
-        round_trip=given["round_trip"],
-        compare_web=not given["no_compare_web"],
-        ignore=known_rules(given["ignore"]),
-    )
+    converted: dict[str, Callable[[Any], Any]] = {
+        "at": parse_moment,
+        "timeout": limits.seconds,
+        "family": str,
+        "client": str,
+        "topic": limits.publish_topic,
+        "payload": payload_from,
+        "qos": int,
+        "mqtt_version": str,
+        "warn_days": lambda value: limits.days(value, "--warn-days"),
+        "critical_days": lambda value: limits.days(value, "--critical-days"),
+        "proxy": limits.proxy_url,
+    }
+    chosen = dict(asked)
+    chosen |= {n: convert(given[n]) for n, convert in converted.items() if given[n] is not None}
+    switches = {"no_connect": "connect", "no_publish": "publish", "no_compare_web": "compare_web"}
+    chosen |= {name: False for flag, name in switches.items() if given[flag]}
+    chosen |= {name: True for name in ("insecure", "round_trip") if given[name]}
+    if given["alpn"]:
+        chosen["alpn"] = limits.alpn(given["alpn"])
+    if given["ignore"]:
+        chosen["ignore"] = known_rules(given["ignore"])
+    return Options(**chosen)
