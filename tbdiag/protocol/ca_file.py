@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import codecs
 import functools
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,12 +20,14 @@ MAX_BYTES = 32 << 20
 MAX_KEPT = 512 << 10
 """Octets up to which a CA file, once read, is kept for the next target that names it."""
 MAX_CERTIFICATES = 20_000
+MAX_BLOCKS = 50_000
 MAX_PROBLEMS = 50
 _CERTIFICATE_LABELS = ("CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CERTIFICATE")
 _PKCS7_LABELS = ("PKCS7", "CMS", "PKCS #7 SIGNED DATA")
 _BASE64_FILE = re.compile(rb"[A-Za-z0-9+/=\s]{200,}")
 _LITERAL = re.compile(rb"""-----BEGIN [A-Z0-9 ]+-----(?:\\r)?(?:\\n|["'])""")
-_LITERAL_EDGES = re.compile(rb"""^[ \t]*["']|["'][ \t]*\+?[ \t\\;,)]*$|[ \t]*\\$""", re.MULTILINE)
+_END_LINE = re.compile(rb"-----END [A-Z0-9 ]{1,60}-----")
+_EDGES = b" \t\r\\;,()"
 
 
 @dataclass(slots=True)
@@ -40,7 +43,12 @@ class _Reading:
     def add(
         self, kind: str, detail: str, line: int | None = None, *, refused: bool = False
     ) -> None:
-        self.problems.append(CaProblem(kind, detail, line, refused))
+        self.note(CaProblem(kind, detail, line, refused))
+
+    def note(self, problem: CaProblem) -> None:
+        """Keep a problem; far more than are shown, but not millions."""
+        if len(self.problems) < 10 * MAX_PROBLEMS:
+            self.problems.append(problem)
 
     def parse(self, content: bytes, line: int | None) -> None:
         """Parse one DER certificate; a broken one becomes a problem."""
@@ -121,10 +129,7 @@ def _as_text(data: bytes, reading: _Reading) -> bytes:
 def _read_text(data: bytes, reading: _Reading) -> None:
     if _LITERAL.search(data):
         reading.add("not-pem", "it is PEM inside a string of source code", refused=True)
-        data = _LITERAL_EDGES.sub(b"", data.replace(b"\\r", b"").replace(b"\\n", b"\n"))
-        data = re.sub(rb"\n{2,}", b"\n", data).replace(b"-----END", b"\n-----END")
-        data = re.sub(rb"\n{2,}", b"\n", data)
-        data = re.sub(rb"[^\n]+(?=-----BEGIN )", b"", data)
+        data = _without_quotes(data)
     if b"-----BEGIN " in data:
         _read_blocks(pem.blocks(data), reading)
         return
@@ -133,10 +138,26 @@ def _read_text(data: bytes, reading: _Reading) -> None:
     reading.add("not-a-certificate", content_words(data), refused=True)
 
 
+def _without_quotes(data: bytes) -> bytes:
+    """PEM out of a string literal: escapes resolved, quotes and what surrounds them dropped."""
+    lines = []
+    for line in data.replace(b"\\r", b"").replace(b"\\n", b"\n").split(b"\n"):
+        begin = line.find(b"-----BEGIN ")
+        if begin >= 0:
+            line = line[begin:]
+        line = line.strip(_EDGES)
+        if line.endswith(b"+") and line[:-1].rstrip().endswith((b'"', b"'")):
+            line = line[:-1]  # string concatenation; a bare + is base64
+        line = line.strip(_EDGES + b"\"'")
+        end = _END_LINE.search(line)
+        lines += [line[: end.start()], end.group()] if end else [line]
+    return b"".join(line + b"\n" for line in lines if line)
+
+
 def _read_blocks(found: Iterable[pem.Block], reading: _Reading) -> None:
-    for block in found:
+    for block in itertools.islice(found, MAX_BLOCKS):
         if block.problem:
-            reading.problems.append(block.problem)
+            reading.note(block.problem)
         if block.label in _CERTIFICATE_LABELS:
             _read_certificate_block(block, reading)
         elif block.label in _PKCS7_LABELS:

@@ -21,6 +21,8 @@ SET = 0x31
 
 LONGEST_INTEGER = 4096
 """Octets; no serial number, and no key that can be used, is longer."""
+MOST_CHILDREN = 50_000
+"""Values in one SEQUENCE or SET: more than any CA bundle or subjectAltName holds."""
 
 Node = tuple[int, int, int, int]
 """(tag, where the header starts, where the content starts, where the content ends)."""
@@ -56,6 +58,8 @@ def children(data: bytes, start: int, end: int) -> list[Node]:
         node = node_at(data, start, end)
         nodes.append(node)
         start = node[3]
+        if len(nodes) > MOST_CHILDREN:
+            raise DerError(f"more than {MOST_CHILDREN:,} values in one")
     return nodes
 
 

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import ssl
+import time
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -306,6 +307,24 @@ def test_the_size_is_bounded(monkeypatch):
 def test_thousands_of_damaged_blocks_give_a_bounded_report():
     """The list of problems is capped."""
     assert len(read(b"-----BEGIN CERTIFICATE-----\nx\n" * 5000).problems) == 50
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"-----BEGIN " * 100_000,
+        b"-----BEGIN A-----\\n" + b'"' * 1_000_000,
+        b" " * 1_000_000 + b"-----BEGIN CERTIFICATE-----\\n",
+        b"-----BEGIN CERTIFICATE-----\n" + b"a:\n \n" * 200_000 + b"-----END CERTIFICATE-----\n",
+        b"\x30\x84\x00\x1e\x84\x80" + b"\x30\x00" * 1_000_000,
+    ],
+    ids=["begins", "quotes", "spaces", "headers", "empty values"],
+)
+def test_hostile_megabytes_take_no_time(data):
+    """Files made to be slow are read in a fraction of the stage's deadline."""
+    started = time.monotonic()
+    assert read(data).problems
+    assert time.monotonic() - started < 5
 
 
 @given(st.binary(max_size=300))
