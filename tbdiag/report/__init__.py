@@ -7,11 +7,11 @@ have an escape of their own for any character (JSON) are registered with `raw=Tr
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import re
 from typing import TYPE_CHECKING, Any
 
+from tbdiag.fact import replace
 from tbdiag.report.escape import visible
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ FORMATS = (
     "github",
     "prometheus",
     "markdown",
+    "html",
 )
 """Every output format; each is the module `as_<format>`."""
 
@@ -58,9 +59,9 @@ def presentable(report: Report) -> Report:
 
     cleaned = map_text(report, visible)
     findings = tuple(
-        dataclasses.replace(clean, pem=original.pem)
+        replace(clean, pem=original.pem)
         if original.pem and _PEM.fullmatch(original.pem)
         else clean
         for original, clean in zip(report.findings, cleaned.findings, strict=True)
     )
-    return dataclasses.replace(cleaned, findings=findings)
+    return replace(cleaned, findings=findings)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import re
-
 from tbdiag import __version__
-from tbdiag.model import Finding, Report, Severity, StageResult, Status, Verdict
+from tbdiag.model import Finding, Report, Severity, StageResult, Status
 from tbdiag.registry import renderer
+from tbdiag.report._commands import pieces, planted
+from tbdiag.report.escape import visible
 from tbdiag.report.text import (
     COLORS,
     SEVERITY_COLORS,
+    VERDICTS,
+    columns,
     counts,
     headline,
     mark,
     minute,
+    pad,
     paint,
     untested,
     wrap,
@@ -21,6 +24,10 @@ from tbdiag.report.text import (
 
 NARROW = 72
 """Columns below which the time column is left out."""
+LIST = 60
+"""Columns below which the stages are a list: what we saw stands under each."""
+LONGEST_CELL = 300
+"""Characters of what a stage saw that the table shows without --verbose."""
 
 
 @renderer("table")
@@ -36,7 +43,7 @@ def as_table(
     """A table of the stages, the root cause, its fix, other findings, and what was not tested."""
     parts = [
         _header(report, color),
-        _stages(report, width, color, unicode),
+        _stages(report, width, color, unicode, verbose),
         _cause(report, width, color),
         _others(report, width, color, verbose),
         _clients(report, width, color, verbose),
@@ -55,41 +62,65 @@ def _header(report: Report, color: bool) -> str:
     return "\n".join(lines)
 
 
-def _stages(report: Report, width: int, color: bool, unicode: bool) -> str:
-    from tabulate import tabulate
-
-    timed = width >= NARROW
-    rows = [_row(stage, color, unicode, timed) for stage in report.stages]
+def _stages(report: Report, width: int, color: bool, unicode: bool, verbose: bool) -> str:
+    rows = [_row(stage, unicode, verbose) for stage in report.stages]
+    codes = [COLORS[stage.status] for stage in report.stages]
+    if width < LIST:
+        return "\n".join(
+            _item(row, code, width, color) for row, code in zip(rows, codes, strict=True)
+        )
     heads = ["", "Stage", "Result", "Time", "What we saw"]
-    if not timed:
-        heads.remove("Time")
-    fixed = sum(max(len(_plain(r[i])) for r in rows) + 2 for i in range(len(heads) - 1))
-    room = max(width - fixed - 2, 16)
-    table: str = tabulate(
-        rows,
-        headers=heads,
-        tablefmt="simple" if width >= 60 else "plain",
-        disable_numparse=True,
-        colalign=["left"] * 3 + (["right"] if timed else []) + ["left"],
-        maxcolwidths=[None] * (len(heads) - 1) + [room],
-    )
-    return table
+    widths = [max(columns(line[i]) for line in [heads, *rows]) for i in range(4)]
+    if width < NARROW:
+        widths[3] = 0
+    room = max(width - sum(w + 2 for w in widths if w), 16)
+    widest = max(columns(line) for row in rows for line in _wrapped(row[4], room))
+    rule = ["-" * w for w in [*widths, min(max(widest, columns(heads[4])), room)]]
+    lines = [_line(heads, widths, "", False), _line(rule, widths, "", False)]
+    for row, code in zip(rows, codes, strict=True):
+        first, *more = _wrapped(row[4], room)
+        lines.append(_line([*row[:4], first], widths, code, color))
+        lines += [_line([""] * 4 + [line], widths, "", False) for line in more]
+    return "\n".join(lines)
 
 
-def _row(stage: StageResult, color: bool, unicode: bool, timed: bool) -> list[str]:
-    code = COLORS[stage.status]
-    ran = stage.status not in (Status.BLOCKED, Status.NOT_APPLICABLE)
-    shown = str(stage.status)
-    if stage.status is Status.NOT_APPLICABLE:
-        shown = "n/a"
-    row = [
-        paint(mark(stage.status, unicode), code, color),
-        stage.title,
-        paint(shown, code, color),
-        f"{stage.duration_ms:,.0f} ms" if ran else "",
-        _saw(stage),
+def _wrapped(text: str, room: int) -> list[str]:
+    return wrap(text, room, "", break_words=True).split("\n")
+
+
+def _line(cells: list[str], widths: list[int], code: str, color: bool) -> str:
+    """One line of the table: the sign and the result in colour, the time at the right."""
+    shown = [
+        pad(cell, width, right=i == 3) for i, (cell, width) in enumerate(_pairs(cells, widths))
     ]
-    return row if timed else row[:3] + row[4:]
+    for index in (0, 2):
+        shown[index] = paint(shown[index], code, color and bool(code))
+    kept = [cell for cell, width in zip(shown, widths, strict=True) if width]
+    return "  ".join([*kept, cells[4]]).rstrip()
+
+
+def _pairs(cells: list[str], widths: list[int]) -> list[tuple[str, int]]:
+    return list(zip(cells[:4], widths, strict=True))
+
+
+def _item(row: list[str], code: str, width: int, color: bool) -> str:
+    """One stage on a narrow terminal: sign, name and result, then what we saw."""
+    sign, title, result = row[:3]
+    head = f"{paint(sign, code, color)} {title}: {paint(result, code, color)}"
+    return f"{head}\n{wrap(row[4], width, '    ', break_words=True)}".rstrip()
+
+
+def _row(stage: StageResult, unicode: bool, verbose: bool) -> list[str]:
+    ran = stage.status not in (Status.BLOCKED, Status.NOT_APPLICABLE)
+    shown = "n/a" if stage.status is Status.NOT_APPLICABLE else str(stage.status)
+    saw = _saw(stage)
+    return [
+        mark(stage.status, unicode),
+        stage.title,
+        shown,
+        f"{stage.duration_ms:,.0f} ms" if ran else "",
+        saw if verbose else visible(saw, LONGEST_CELL),
+    ]
 
 
 def _saw(stage: StageResult) -> str:
@@ -100,19 +131,26 @@ def _saw(stage: StageResult) -> str:
     return stage.summary
 
 
-def _plain(cell: str) -> str:
-    return re.sub(r"\x1b\[[0-9;]*m", "", cell)
-
-
 def _cause(report: Report, width: int, color: bool) -> str:
     cause = report.root_cause
     if cause is None:
         return ""
     head = paint("Root cause", "1;31", color) + f"  {cause.rule}"
     lines = [head, wrap(cause.message, width), wrap(cause.cause, width)]
-    lines += ["", paint("Fix", "1;32", color), wrap(cause.fix, width)]
+    lines += ["", paint("Fix", "1;32", color), _fix(cause.fix, planted(report), width, color, "  ")]
     if cause.pem:
         lines += ["", cause.pem.rstrip()]
+    return "\n".join(lines)
+
+
+def _fix(fix: str, suspects: tuple[str, ...], width: int, color: bool, indent: str) -> str:
+    """The repair; each command on a line of its own, never wrapped, so that it can be copied."""
+    lines = []
+    for piece in pieces(fix, suspects):
+        if piece.command:
+            lines.append(f"{indent}    {paint(piece.text, '36', color)}")
+        else:
+            lines.append(wrap(piece.text, width, indent))
     return "\n".join(lines)
 
 
@@ -121,19 +159,23 @@ def _others(report: Report, width: int, color: bool, verbose: bool) -> str:
     others = [f for f in report.findings if f is not cause]
     if not others:
         return ""
+    suspects = planted(report)
     title = "Also found" if cause else "Findings"
     blocks = [paint(title, "1", color)]
-    blocks += [_other(f, width, color, verbose) for f in others]
+    blocks += [_other(f, suspects, width, color, verbose) for f in others]
     return "\n".join(blocks)
 
 
-def _other(finding: Finding, width: int, color: bool, verbose: bool) -> str:
+def _other(
+    finding: Finding, suspects: tuple[str, ...], width: int, color: bool, verbose: bool
+) -> str:
     severity = paint(f"{finding.severity:<7}", SEVERITY_COLORS[finding.severity], color)
     lines = [f"  {severity}  {finding.rule}", wrap(finding.message, width, "    ")]
     if finding.severity is not Severity.INFO or verbose:
         lines.append(wrap(finding.cause, width, "    "))
-    lines.append(wrap(f"Fix: {finding.fix}", width, "    "))
-    return "\n".join(lines)
+    if finding.fix:
+        lines.append(_fix(f"Fix: {finding.fix}", suspects, width, color, "    "))
+    return "\n".join(filter(None, lines))
 
 
 def _clients(report: Report, width: int, color: bool, verbose: bool) -> str:
@@ -146,21 +188,16 @@ def _clients(report: Report, width: int, color: bool, verbose: bool) -> str:
         verdict = paint(f"{client.verdict:<7}", code, color)
         stands_for = f" [{client.stands_for}]" if client.stands_for else ""
         text = f"{client.reason}{stands_for}"
+        if width < LIST:
+            lines += [f"  {client.client}: {verdict.rstrip()}", wrap(text, width, "    ")]
+            continue
         body = wrap(text, width, " " * 26).lstrip()
         lines.append(f"  {client.client:<14}  {verdict} {body}")
     return "\n".join(lines)
 
 
-_VERDICTS = {
-    Verdict.OK: ("OK", "1;32"),
-    Verdict.WARNING: ("OK with warnings", "1;33"),
-    Verdict.FAILED: ("FAILED", "1;31"),
-    Verdict.ERROR: ("TBDIAG ERROR", "1;35"),
-}
-
-
 def _footer(report: Report, width: int, color: bool) -> str:
-    word, code = _VERDICTS[report.verdict]
+    word, code = VERDICTS[report.verdict]
     left_out = ", ".join(s.title for s in untested(report))
     tail = f" Not tested: {left_out}." if left_out else ""
     text = f"{word}: {counts(report)} in {report.duration_ms / 1000:.2f} s.{tail}"

@@ -6,7 +6,6 @@ fields, never rename. `docs/report.schema.json` is generated from here.
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Literal
@@ -15,7 +14,9 @@ import msgspec
 
 from tbdiag import __version__
 from tbdiag.evidence import Certificate
+from tbdiag.fact import field_names, is_record
 from tbdiag.model import Finding, Report, Secret
+from tbdiag.redact import map_text
 
 MAX_LISTED = 200
 """Items of one list in the evidence that are written out; the rest is counted."""
@@ -147,6 +148,18 @@ def document(report: Report) -> ReportDocument:
     )
 
 
+def encode(report: Report) -> bytes:
+    """The report as JSON in UTF-8; half surrogates (of file names) become backslash text."""
+    try:
+        return msgspec.json.encode(document(report))
+    except UnicodeEncodeError:
+        return msgspec.json.encode(document(map_text(report, _encodable)))
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def finding_document(finding: Finding) -> FindingDocument:
     """One finding as its public JSON type."""
     return FindingDocument(
@@ -166,8 +179,8 @@ def builtins_of(value: Any, now: datetime) -> Any:
     """Evidence as dicts, lists, strings and numbers; bytes become text with backslash escapes."""
     if isinstance(value, Certificate):
         return certificate_document(value, now)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: builtins_of(getattr(value, f.name), now) for f in dataclasses.fields(value)}
+    if is_record(value):
+        return {name: builtins_of(getattr(value, name), now) for name in field_names(value)}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, datetime):
@@ -188,9 +201,9 @@ def builtins_of(value: Any, now: datetime) -> Any:
 def certificate_document(certificate: Certificate, now: datetime) -> dict[str, Any]:
     """One certificate: every parsed field, its role, the days left at `now`, and its PEM."""
     facts: dict[str, Any] = {
-        f.name: builtins_of(getattr(certificate, f.name), now)
-        for f in dataclasses.fields(certificate)
-        if not f.name.endswith("der")
+        name: builtins_of(getattr(certificate, name), now)
+        for name in certificate.__struct_fields__
+        if not name.endswith("der")
     }
     facts["role"] = certificate.role
     facts["days_left"] = round(certificate.days_left(now), 2)

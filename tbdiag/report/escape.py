@@ -20,6 +20,10 @@ _UNSAFE = re.compile(
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ud800-\udfff]"
 )
 
+# What GitHub's runner obeys when it reads it in a log: `::word` at the start of a line, and the old
+# `##[word]` anywhere. An IPv6 address (`fe80::abcd%eth0`) is none: only hex digits follow its `::`.
+_WORKFLOW_COMMAND = re.compile(r"##(?=\[)|::(?=[a-fA-F-]*[g-zG-Z])")
+
 
 def _escape(match: re.Match[str]) -> str:
     code = ord(match.group())
@@ -37,16 +41,22 @@ def _escape(match: re.Match[str]) -> str:
 def visible(text: str, longest: int = LONGEST) -> str:
     """`text` on one line with every control, bidi and invisible character as a backslash escape.
 
-    Longer text than `longest` characters is cut, and the cut says how much there was.
+    What a CI runner takes for a command when it reads it in a log is broken the same way. Longer
+    text than `longest` characters is cut, and the cut says how much there was.
     """
     if len(text) > longest:
         text = f"{text[:longest]}… ({len(text):,} characters, cut)"
-    return _UNSAFE.sub(_escape, text)
+    return _WORKFLOW_COMMAND.sub(_disarm, _UNSAFE.sub(_escape, text))
+
+
+def _disarm(match: re.Match[str]) -> str:
+    first = match.group()[0]
+    return f"\\x{ord(first):02x}{first}"
 
 
 def json_safe(text: str) -> str:
     """JSON text whose unsafe characters are `\\uXXXX` escapes: the same document to any parser."""
-    return _UNSAFE.sub(_json_escape, text)
+    return _UNSAFE.sub(_json_escape, text).replace("##[", "\\u0023#[")
 
 
 def _json_escape(match: re.Match[str]) -> str:

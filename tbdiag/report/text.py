@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
+import unicodedata
 from datetime import datetime
 
-from tbdiag.model import Report, Severity, StageResult, Status
+from tbdiag.model import Report, Severity, StageResult, Status, Verdict
 
 MARKS = {
     Status.OK: ("√", "OK"),
@@ -23,6 +23,13 @@ COLORS = {
     Status.NOT_APPLICABLE: "2",
     Status.ERROR: "35",
 }
+VERDICTS = {
+    Verdict.OK: ("OK", "1;32"),
+    Verdict.WARNING: ("OK with warnings", "1;33"),
+    Verdict.FAILED: ("FAILED", "1;31"),
+    Verdict.ERROR: ("TBDIAG ERROR", "1;35"),
+}
+"""The word of a verdict, and its colour."""
 SEVERITY_COLORS = {Severity.ERROR: "31", Severity.WARNING: "33", Severity.INFO: "36"}
 
 
@@ -36,16 +43,58 @@ def mark(status: Status, unicode: bool) -> str:
     return MARKS[status][0 if unicode else 1]
 
 
-def wrap(text: str, width: int, indent: str = "  ") -> str:
-    """`text` wrapped to `width` columns; words longer than a line (commands, URLs) stay whole."""
-    return textwrap.fill(
-        text,
-        width=max(width, 20),
-        initial_indent=indent,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+def columns(text: str) -> int:
+    """The columns that `text` takes on a terminal: CJK characters two, combining marks none."""
+    return sum(_columns(character) for character in text)
+
+
+def _columns(character: str) -> int:
+    if character.isascii():
+        return 1
+    if unicodedata.category(character) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def wrap(text: str, width: int, indent: str = "  ", *, break_words: bool = False) -> str:
+    """`text` wrapped to `width` columns, counted as a terminal shows them.
+
+    Words longer than a line (commands, URLs) stay whole, to be copied, unless `break_words`.
+    """
+    room = max(width, 20) - columns(indent)
+    lines: list[str] = []
+    for word in text.split():
+        if lines and columns(lines[-1]) + 1 + columns(word) <= room:
+            lines[-1] += f" {word}"
+        elif break_words:
+            lines += _broken(word, room)
+        else:
+            lines.append(word)
+    return "\n".join(indent + line for line in lines)
+
+
+def _broken(word: str, room: int) -> list[str]:
+    """A word in pieces of at most `room` columns, split behind a separator where there is one."""
+    pieces = []
+    while columns(word) > room:
+        used = cut = 0
+        for character in word:
+            used += _columns(character)
+            if used > room:
+                break
+            cut += 1
+        tiers = ("/,;", ":@-_.=")
+        ends = [max(word.rfind(sign, cut // 2, cut) for sign in signs) + 1 for signs in tiers]
+        cut = next(filter(None, ends), max(cut, 1))
+        pieces.append(word[:cut])
+        word = word[cut:]
+    return [*pieces, word] if word else pieces
+
+
+def pad(text: str, width: int, *, right: bool = False) -> str:
+    """`text` filled with spaces to `width` columns."""
+    space = " " * max(width - columns(text), 0)
+    return space + text if right else text + space
 
 
 def minute(moment: datetime) -> str:
