@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
 from tbdiag.deadline import Deadline
 from tbdiag.errors import InternalError
+from tbdiag.fact import Fact, Record, field, replace
 from tbdiag.model import Options, Target
 
 E = TypeVar("E")
@@ -19,15 +19,14 @@ Notify = Callable[[str], None]
 """Called with one sentence that the user should read before something happens."""
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Fact, frozen=True):
     """What the rules see: everything observed about one target, and the moment to judge it at."""
 
     target: Target
     options: Options
     now: datetime
     evidence: Mapping[type[Any], Any]
-    _derived: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    _derived: dict[Any, Any] = field(default_factory=dict)
 
     def derive(self, compute: Callable[[Case], T]) -> T:
         """`compute(case)`, computed once however many rules ask; `compute` is pure."""
@@ -40,8 +39,7 @@ class Case:
         return self.evidence.get(kind)
 
 
-@dataclass(slots=True)
-class Run:
+class Run(Record):
     """What a check is given: the target, the options, its deadline and what earlier stages saw."""
 
     target: Target

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+
+from tbdiag.fact import Fact
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
+class Deadline(Fact, frozen=True):
     """A point on the monotonic clock after which waiting must stop.
 
     `at` is in seconds of `time.monotonic()`. A socket's own time-out restarts with every byte, so a

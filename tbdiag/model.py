@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from tbdiag.fact import Fact, field
 
 if TYPE_CHECKING:
     from tbdiag.evidence import Certificate
@@ -104,8 +105,7 @@ class Secret:
         raise TypeError("a Secret is not pickled: resolve it where it is used")
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Fact, frozen=True):
     """How the device proves who it is.
 
     ThingsBoard's access token travels as the MQTT username (`token`). MQTT Basic uses `username`,
@@ -132,8 +132,7 @@ class Credentials:
         return self.token.reveal() if self.token else self.username
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Fact, frozen=True):
     """One endpoint to diagnose.
 
     `host` is a DNS name or an IP address literal (no brackets); `port` None means the transport's
@@ -171,8 +170,7 @@ class Target:
         return f"{host}:{self.effective_port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Fact, frozen=True):
     """How to check: limits, thresholds and what may be sent. Times are in seconds."""
 
     at: datetime | None = None
@@ -209,8 +207,7 @@ class Options:
     """Options of one check or rule only, by that check's or rule's own name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Fact, frozen=True):
     """One thing a rule saw: the fact, its cause in one sentence, the repair as an imperative."""
 
     rule: str
@@ -226,8 +223,7 @@ class Finding:
     """A PEM (or C string, …) that repairs it, to be copied as it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class StageResult:
+class StageResult(Fact, frozen=True):
     """How one stage ended, with the facts it saw (`evidence`, of a type in `tbdiag.evidence`)."""
 
     id: str
@@ -240,8 +236,7 @@ class StageResult:
     evidence: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class ClientVerdict:
+class ClientVerdict(Fact, frozen=True):
     """What one device TLS stack decides about the presented chain with this CA file."""
 
     client: str
@@ -254,8 +249,7 @@ class ClientVerdict:
     """The earliest `not_after` on the path this stack used: when it will stop accepting."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Fact, frozen=True):
     """Everything one run found, in pipeline order."""
 
     target: Target
@@ -287,8 +281,7 @@ class Report:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class CaPath:
+class CaPath(Fact, frozen=True):
     """One way up through the certificates of a CA file."""
 
     certificates: tuple[int, ...]
@@ -299,8 +292,7 @@ class CaPath:
     """The issuer that is not in the file, RFC 4514; empty when complete."""
 
 
-@dataclass(frozen=True, slots=True)
-class CaReport:
+class CaReport(Fact, frozen=True):
     """What one `tbdiag ca` command found: the report of a file, with certificates for stages."""
 
     command: str

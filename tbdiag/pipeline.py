@@ -14,7 +14,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +22,7 @@ from tbdiag.context import Case, Notify, Run
 from tbdiag.deadline import Deadline
 from tbdiag.errors import UsageError
 from tbdiag.evidence import VerifyEvidence
+from tbdiag.fact import Record, field, replace
 from tbdiag.model import (
     ClientVerdict,
     Finding,
@@ -45,8 +45,7 @@ Observer = Callable[[str, StageResult | None], None]
 """Called with a stage id and None when it starts, and with its result when it ends."""
 
 
-@dataclass(slots=True)
-class _Stages:
+class _Stages(Record):
     """The stages of one run: which are done, running or waiting."""
 
     run: Run

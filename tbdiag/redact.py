@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from tbdiag.fact import field_names, is_record, replace
 from tbdiag.model import Options, Report, Secret, Target
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ def redact(report: Report, secrets: Iterable[str]) -> Report:
 
 
 def map_text(value: T, change: Callable[[str], str]) -> T:
-    """`value` with `change` applied to every str inside it, through tuples, dicts and dataclasses.
+    """`value` with `change` applied to every str inside it, through tuples, dicts and records.
 
     Bytes are changed as Latin-1 text. Targets' credentials, certificates' DER and options are left
     as they are. Objects without a change are returned as they are, not copied.
@@ -61,19 +61,19 @@ def _mapped(value: Any, change: Callable[[str], str]) -> Any:
         return value if same else type(value)(items)
     if isinstance(value, dict):
         return {_mapped(k, change): _mapped(v, change) for k, v in value.items()}
-    if isinstance(value, (Options, Secret)) or not dataclasses.is_dataclass(value):
+    if isinstance(value, (Options, Secret)) or not is_record(value):
         return value
-    return _mapped_dataclass(value, change)
+    return _mapped_record(value, change)
 
 
-def _mapped_dataclass(value: Any, change: Callable[[str], str]) -> Any:
+def _mapped_record(value: Any, change: Callable[[str], str]) -> Any:
     """Compared by identity: two certificates are equal by their DER, whatever their texts say."""
     changes = {}
-    for field in dataclasses.fields(value):
-        before = getattr(value, field.name)
-        if field.name.endswith("der") and isinstance(before, bytes):
+    for name in field_names(value):
+        before = getattr(value, name)
+        if name.endswith("der") and isinstance(before, bytes):
             continue
         after = _mapped(before, change)
         if after is not before:
-            changes[field.name] = after
-    return dataclasses.replace(value, **changes) if changes else value
+            changes[name] = after
+    return replace(value, **changes) if changes else value

@@ -11,10 +11,10 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tbdiag.errors import InternalError
+from tbdiag.fact import Fact
 from tbdiag.model import Finding, Options, Severity, Target
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 E = TypeVar("E")
 
 
-@dataclass(frozen=True, slots=True)
-class Observation(Generic[E]):
+class Observation(Fact, Generic[E], frozen=True):
     """What a check returns: the facts, whether what it tried took place, one line for the table.
 
     `passed` is a fact (the connection stands, the path validates), not an opinion: the stages that
@@ -36,15 +35,13 @@ class Observation(Generic[E]):
     summary: str
 
 
-@dataclass(frozen=True, slots=True)
-class NotApplicable:
+class NotApplicable(Fact, frozen=True):
     """What a check returns when there is nothing to do; `reason` is one sentence for the user."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Blocked:
+class Blocked(Fact, frozen=True):
     """What a check returns when it turns out that an earlier stage left it nothing to work with."""
 
     by: str
@@ -55,8 +52,7 @@ Observe = Callable[["Run"], "Observation[Any] | NotApplicable | Blocked"]
 Applies = Callable[[Target, Options], "str | None"]
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Fact, frozen=True):
     """One registered stage."""
 
     id: str
@@ -80,8 +76,7 @@ class Check:
     doc: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Fact, frozen=True):
     """What a rule yields: fact, cause, repair. The registry adds id, stage and severity."""
 
     message: str
@@ -91,10 +86,11 @@ class Fault:
     severity: Severity | None = None
     """Overrides the rule's default severity."""
     pem: str | None = None
+    stage: str | None = None
+    """Overrides the rule's stage, where one fault shows in different stages by transport."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Fact, frozen=True):
     """One registered rule."""
 
     id: str
@@ -116,7 +112,7 @@ class Rule:
         for fault in self.judge(case, evidence):
             yield Finding(
                 rule=self.id,
-                stage=self.stage,
+                stage=fault.stage or self.stage,
                 severity=fault.severity or self.severity,
                 message=fault.message,
                 cause=fault.cause,
@@ -127,8 +123,7 @@ class Rule:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Renderer:
+class Renderer(Fact, frozen=True):
     """One registered output format: a function from Report to text."""
 
     id: str
@@ -138,8 +133,7 @@ class Renderer:
     doc: str
 
 
-@dataclass(frozen=True, slots=True)
-class Scenario:
+class Scenario(Fact, frozen=True):
     """One registered local server with one fault, and the rules it must produce."""
 
     id: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -20,6 +20,7 @@ from tbdiag.evidence import (
     SecondOpinion,
     VerifyEvidence,
 )
+from tbdiag.fact import replace
 from tbdiag.model import Finding, Options, Severity, StageResult, Status, Target
 from tbdiag.pipeline import judge, primary_of
 from tbdiag.protocol.x509 import name_match, parse_certificate

@@ -11,7 +11,7 @@ import tbdiag
 
 ROOT = Path(tbdiag.__file__).parent
 LAYERS = [
-    {"model", "errors", "evidence", "deadline", "turns", "__init__"},
+    {"fact", "model", "errors", "evidence", "deadline", "turns", "__init__"},
     {"context", "registry"},
     {"protocol"},
     {"clients"},
@@ -25,7 +25,7 @@ LAYERS = [
 ]
 """Each layer imports from itself and from the layers before it."""
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-REPORT_MAY = {"model", "evidence", "errors", "registry", "report", "redact", "__init__"}
+REPORT_MAY = {"fact", "model", "evidence", "errors", "registry", "report", "redact", "__init__"}
 SOCKETS = {"socket", "ssl", "OpenSSL", "OpenSSL.SSL"}
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from tbdiag.checks._platform_ca import PATH, download_url, downloaded_ca
 from tbdiag.deadline import Deadline
 from tbdiag.errors import UsageError
 from tbdiag.evidence import CaSource
+from tbdiag.fact import replace
 from tbdiag.files import write_atomically
 from tbdiag.model import CaReport, Options, Severity, Target, Transport, Verdict
 from tbdiag.protocol.x509 import encode_pem

@@ -12,12 +12,12 @@ import queue
 import ssl
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from tbdiag.deadline import Deadline
 from tbdiag.errors import UsageError
+from tbdiag.fact import Fact
 from tbdiag.protocol.public_roots import bundle_path
 from tbdiag.turns import waiting
 
@@ -26,8 +26,7 @@ MAX_REDIRECTS = 3
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
-@dataclass(frozen=True, slots=True)
-class Download:
+class Download(Fact, frozen=True):
     """What a URL answered, or why there is no answer (`failure`: a clause, no full stop)."""
 
     url: str

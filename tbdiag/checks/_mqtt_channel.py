@@ -12,11 +12,11 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 
 from tbdiag.deadline import Deadline
 from tbdiag.errors import os_error_kind
 from tbdiag.evidence import CaEvidence, Certificate
+from tbdiag.fact import Fact, replace
 from tbdiag.model import Options, Target
 from tbdiag.protocol.hostnames import InvalidName, ascii_name
 from tbdiag.protocol.transport import dial
@@ -41,8 +41,7 @@ class ChannelFailed(Exception):
         self.outcome = outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Fact, frozen=True):
     """Where to connect, and how the server must prove itself.
 
     `name` is the reference identifier and SNI; `context` is None for a plain port.

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -22,6 +21,7 @@ from tbdiag.checks._mqtt_channel import ChannelFailed, Endpoint, open_channel
 from tbdiag.deadline import Deadline
 from tbdiag.errors import InternalError
 from tbdiag.evidence import ConnackAttempt
+from tbdiag.fact import Fact
 from tbdiag.model import Credentials
 from tbdiag.protocol import mqtt
 from tbdiag.protocol.mqtt import PacketType, Version, code_name
@@ -39,8 +39,7 @@ _CONNACK_BYTE = 0x20
 _TLS_RECORDS = (0x15, 0x16)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Fact, frozen=True):
     """Everything a CONNECT needs, the same for every attempt of one run."""
 
     endpoint: Endpoint
@@ -48,8 +47,7 @@ class Plan:
     credentials: Credentials
 
 
-@dataclass(frozen=True, slots=True)
-class Acknowledgement:
+class Acknowledgement(Fact, frozen=True):
     """What answered a PUBLISH: PUBACK, or PUBREC and PUBCOMP at QoS 2, with its Reason Code."""
 
     packet_type: PacketType

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from dataclasses import replace
 
 from tbdiag.checks._download import Download, checked_url, download
 from tbdiag.deadline import Deadline
 from tbdiag.evidence import CaProblem, CaSource
+from tbdiag.fact import replace
 from tbdiag.model import Target, Transport
 from tbdiag.protocol.ca_file import read_ca
 from tbdiag.protocol.content_kinds import content_words

@@ -28,7 +28,7 @@ URL_SECONDS = 8.0
     title="CA chain",
     order=10,
     timeout=10.0,
-    transports=("mqtts", "mqtt", "https", "coaps"),
+    transports=("mqtts", "mqtt", "https", "http", "coaps", "coap"),
     applies=encrypted_only,
 )
 def load(run: Run) -> Observation[CaEvidence]:

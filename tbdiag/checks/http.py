@@ -8,13 +8,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from tbdiag.context import Run
 from tbdiag.deadline import Deadline
 from tbdiag.evidence import CaEvidence, HttpTokenEvidence
+from tbdiag.fact import Record, field
 from tbdiag.model import Options, Target
 from tbdiag.protocol.public_roots import bundle_path
 from tbdiag.registry import Observation, check
@@ -72,8 +72,7 @@ def token(run: Run) -> Observation[HttpTokenEvidence]:
     return Observation(evidence, True, _summary(evidence))
 
 
-@dataclass(slots=True)
-class _Reply:
+class _Reply(Record):
     """What came back, without the URL it was asked with."""
 
     status: int | None = None

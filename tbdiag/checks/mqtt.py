@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tbdiag.checks._applies import with_credentials, with_publish
@@ -21,6 +20,7 @@ from tbdiag.evidence import (
     PublishEvidence,
     TcpEvidence,
 )
+from tbdiag.fact import replace
 from tbdiag.model import Credentials
 from tbdiag.registry import Blocked, Observation, check
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 from tbdiag.context import Run
 from tbdiag.deadline import Deadline
 from tbdiag.evidence import DnsEvidence, TcpAttempt, TcpEvidence
-from tbdiag.protocol.transport import dial, probe_ports
+from tbdiag.protocol.transport import Channel, dial, probe_ports
 from tbdiag.registry import Observation, check
 
 USUAL_PORTS = (1883, 8883, 443)
@@ -36,8 +38,11 @@ def connect(run: Run) -> Observation[TcpEvidence]:
     """Connect to every address of the host at once and report each.
 
     The first to answer is used by the stages that follow. When none answers, the server's other
-    usual ports are tried briefly, to tell a closed port from a host that is down.
+    usual ports are tried briefly, to tell a closed port from a host that is down. With `--proxy`
+    the proxy is connected to instead, and asked for a tunnel to the server.
     """
+    if run.options.proxy:
+        return _through_proxy(run, run.options.proxy)
     addresses = run.need(DnsEvidence).addresses
     limit = run.deadline.sooner(run.deadline.remaining() * DIAL_SHARE)
     attempts, channels = dial(addresses, run.target.effective_port, limit)
@@ -50,6 +55,27 @@ def connect(run: Run) -> Observation[TcpEvidence]:
     other_ports = () if connected else _other_ports(attempts, run.deadline)
     evidence = TcpEvidence(attempts, connected, other_ports)
     return Observation(evidence, connected is not None, _summary(evidence))
+
+
+def _through_proxy(run: Run, url: str) -> Observation[TcpEvidence]:
+    """Open a tunnel through the proxy; the one that stands carries the TLS handshake."""
+    from tbdiag.protocol.proxy import dial_through, parse_proxy
+
+    proxy, target, started = parse_proxy(url), run.target, time.monotonic()
+    attempts, way = dial_through(
+        proxy, target.host, target.effective_port, run.options.family, run.deadline
+    )
+    elapsed = (time.monotonic() - started) * 1000
+    if not isinstance(way, Channel):
+        evidence = TcpEvidence(attempts, None, (), proxy.label, way.outcome, way.code, str(way))
+        return Observation(evidence, False, f"the proxy {proxy.label}: {way}")
+    if target.transport.encrypted:
+        run.keep(way, way.close)
+    else:
+        way.close()
+    evidence = TcpEvidence(attempts, target.host, (), proxy.label, "tunnel")
+    through = f"{target.address} through the proxy {proxy.label} in {elapsed:.0f} ms"
+    return Observation(evidence, True, through)
 
 
 def _other_ports(attempts: tuple[TcpAttempt, ...], deadline: Deadline) -> tuple[TcpAttempt, ...]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeVar
 
 from tbdiag.checks._applies import encrypted_only
+from tbdiag.checks._dtls import observe_dtls
 from tbdiag.context import Run
 from tbdiag.deadline import Deadline
 from tbdiag.evidence import CaEvidence, HandshakeEvidence, TcpEvidence
+from tbdiag.fact import replace
+from tbdiag.model import Transport
 from tbdiag.protocol.identity import Identity, UnusableIdentity, load_identity
 from tbdiag.protocol.plaintext import ask_mqtt, identify, listen
 from tbdiag.protocol.tls import Hello, handshake
@@ -32,10 +34,10 @@ MUTE_SECONDS = 0.5
     "tls.handshake",
     title="TLS handshake",
     order=40,
-    requires=("tcp.connect",),
+    requires=("dns.resolve", "tcp.connect"),
     after=("ca.load",),
     timeout=10,
-    transports=("mqtts", "mqtt", "https"),
+    transports=("mqtts", "mqtt", "https", "http", "coaps", "coap"),
     applies=encrypted_only,
     imports=("OpenSSL.SSL",),
 )
@@ -49,6 +51,8 @@ def observe_handshake(run: Run) -> Observation[HandshakeEvidence]:
     When the server closes without a single byte in answer to ClientHello, it is asked once more in
     plain MQTT, without token or any credential: only that can prove a listener without TLS. If that
     too finds no answer, a connection on which nothing is sent shows whether it closes on everybody.
+
+    For coaps:// it is a DTLS 1.2 handshake over UDP, with the same facts.
     """
     evidence = _handshake(run)
     if evidence.outcome in ("closed", "reset") and not evidence.bytes_received:
@@ -59,9 +63,15 @@ def observe_handshake(run: Run) -> Observation[HandshakeEvidence]:
 def _handshake(run: Run) -> HandshakeEvidence:
     try:
         hello = Hello(
-            _sni(run.target.reference_name), _anchors(run), _identity(run), run.options.alpn
+            _sni(run.target.reference_name),
+            _anchors(run),
+            _identity(run),
+            run.options.alpn,
+            datagram=run.target.transport is Transport.COAPS,
         )
         hello.context()
+        if hello.datagram:
+            return observe_dtls(run, hello)
         channel = _channel(run)
         if channel is None:
             return _failed("timeout", "the server took no second connection")
@@ -141,6 +151,8 @@ def _summary(evidence: HandshakeEvidence) -> str:
 def _failure(evidence: HandshakeEvidence) -> str:
     if evidence.speaks == "mqtt":
         return "the server speaks plain MQTT, not TLS"
+    if evidence.speaks == "coap":
+        return "the server speaks plain CoAP, not DTLS"
     if evidence.speaks:
         return f"the server does not speak TLS: {_PROTOCOLS.get(evidence.speaks, 'unknown')}"
     return _FAILURES[evidence.outcome].format(evidence.detail)
@@ -149,6 +161,8 @@ def _failure(evidence: HandshakeEvidence) -> str:
 _PROTOCOLS = {"unknown": "another protocol", "http": "HTTP", "ssh": "SSH", "smtp": "SMTP"}
 _FAILURES = {
     "not-tls": "the server does not speak TLS",
+    "no-answer": "no answer: {}",
+    "refused": "nothing listens there: {}",
     "closed": "closed by the server: {}",
     "reset": "reset by the server: {}",
     "timeout": "not finished in time: {}",

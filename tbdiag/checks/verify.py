@@ -16,6 +16,7 @@ from tbdiag.evidence import (
     TcpEvidence,
     VerifyEvidence,
 )
+from tbdiag.model import Transport
 from tbdiag.protocol.x509 import name_match
 from tbdiag.registry import Blocked, Observation, check
 
@@ -28,7 +29,7 @@ IMPORTS = ("OpenSSL.SSL", "cryptography.x509.verification", "mbedtls.x509", "mbe
     order=50,
     after=("ca.load", "tls.handshake"),
     timeout=6.0,
-    transports=("mqtts", "mqtt", "https"),
+    transports=("mqtts", "mqtt", "https", "http", "coaps", "coap"),
     applies=encrypted_only,
     imports=IMPORTS,
 )
@@ -81,6 +82,7 @@ def _blocker(run: Run) -> str:
     dns, tcp = run.get(DnsEvidence), run.get(TcpEvidence)
     if dns is not None and dns.error:
         return "dns.resolve"
-    if dns is not None and (tcp is None or tcp.connected is None):
+    over_tcp = run.target.transport is not Transport.COAPS
+    if over_tcp and dns is not None and (tcp is None or tcp.connected is None):
         return "tcp.connect"
     return "tls.handshake"

@@ -6,13 +6,13 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any
 
 import click
 
 from tbdiag.cli.output import Progress, emit
 from tbdiag.errors import UsageError
+from tbdiag.fact import replace
 from tbdiag.model import Options, Target
 from tbdiag.report import FORMATS
 from tbdiag.targets.address import check_host, check_port, is_ip_literal, parse_target, with_preset

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import Any
 
 import click
 
 from tbdiag.errors import UsageError
+from tbdiag.fact import replace
 from tbdiag.model import Secret, Target
 from tbdiag.targets.address import parse_target
 

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tbdiag.errors import UsageError
 from tbdiag.evidence import Certificate, ClientDecision
+from tbdiag.fact import Fact, replace
 
 Decide = Callable[[tuple[Certificate, ...], tuple[Certificate, ...], str, datetime], ClientDecision]
 """decide(presented, anchors, server_name, at): see `Client.decide`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(Fact, frozen=True):
     """One device TLS stack."""
 
     id: str

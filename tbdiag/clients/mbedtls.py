@@ -17,12 +17,12 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from tbdiag.clients._anchors import relevant
 from tbdiag.evidence import Certificate, ClientDecision
+from tbdiag.fact import Fact, Record, field
 from tbdiag.protocol.x509 import names_match
 from tbdiag.protocol.x509_identity import ip_literal
 from tbdiag.protocol.x509_names import common_names
@@ -76,8 +76,7 @@ def decide(
     return ClientDecision("mbedtls", "reject", reason, "|".join(names))
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
+class _Loaded(Fact, frozen=True):
     """A certificate that mbedTLS could parse."""
 
     crt: Any
@@ -115,8 +114,7 @@ def _readable_presented(presented: tuple[Certificate, ...]) -> tuple[Certificate
     return tuple(readable) or "SSL - No certificate that mbedTLS can read"
 
 
-@dataclass(slots=True)
-class _Walk:
+class _Walk(Record):
     """x509_crt_verify_chain: from the end-entity certificate up, collecting flags on the way."""
 
     trusted: tuple[Certificate, ...]

@@ -9,7 +9,6 @@ rules of X509_check_host, because pyOpenSSL has no public call for it.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,13 +21,13 @@ from tbdiag.clients._openssl_errors import (
     described,
 )
 from tbdiag.evidence import Certificate, ClientDecision
+from tbdiag.fact import Fact, Record, field
 from tbdiag.protocol.x509_identity import ip_literal, name_match
 
 CIPHERS = b"ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256:@SECLEVEL=2"
 
 
-@dataclass(frozen=True, slots=True)
-class Verification:
+class Verification(Fact, frozen=True):
     """What OpenSSL's certificate verification said, without the name."""
 
     errors: tuple[tuple[int, int], ...] = ()
@@ -113,8 +112,7 @@ def _verified(
     return Verification(tuple(judge.errors), path)
 
 
-@dataclass(slots=True)
-class _Judge:
+class _Judge(Record):
     """OpenSSL's verify callback: it notes every error and lets the verification go on."""
 
     errors: list[tuple[int, int]] = field(default_factory=list)

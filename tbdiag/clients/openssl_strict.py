@@ -7,12 +7,12 @@ the server's own too.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 
 from tbdiag.clients._openssl_errors import AFTER_NAME
 from tbdiag.clients.openssl import Verification, decision, verify
 from tbdiag.evidence import Certificate, ClientDecision
+from tbdiag.fact import replace
 
 PARTIAL_CHAIN = 0x80000
 X509_STRICT = 0x20

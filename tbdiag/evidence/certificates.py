@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+from tbdiag.fact import Fact
 
 DAY = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKey:
+class PublicKey(Fact, frozen=True):
     """The subjectPublicKeyInfo of a certificate (RFC 5280 section 4.1.2.7)."""
 
     algorithm: str
@@ -24,53 +24,59 @@ class PublicKey:
         return f"{self.algorithm} {detail}".strip()
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
+class Certificate(Fact, frozen=True, eq=False):
     """One X.509 certificate, parsed (RFC 5280 section 4.1). Equality is that of the DER bytes."""
 
-    der: bytes = field(repr=False)
-    subject: str = field(compare=False)
+    der: bytes
+    subject: str
     """RFC 4514 string."""
-    issuer: str = field(compare=False)
-    serial_number: str = field(compare=False)
+    issuer: str
+    serial_number: str
     """Hex, no leading zeros."""
-    version: int = field(compare=False)
-    not_before: datetime = field(compare=False)
-    not_after: datetime = field(compare=False)
-    key: PublicKey = field(compare=False)
-    signature_algorithm: str = field(compare=False)
+    version: int
+    not_before: datetime
+    not_after: datetime
+    key: PublicKey
+    signature_algorithm: str
     """For example `sha256WithRSAEncryption`, `ecdsa-with-SHA256`, or a dotted OID."""
-    signature_hash: str | None = field(compare=False)
+    signature_hash: str | None
     """`sha256`, `sha1`, …; None where the algorithm has none (Ed25519)."""
-    fingerprint_sha256: str = field(compare=False)
-    common_name: str | None = field(default=None, compare=False)
-    is_ca: bool | None = field(default=None, compare=False)
+    fingerprint_sha256: str
+    common_name: str | None = None
+    is_ca: bool | None = None
     """basicConstraints cA; None where the extension is absent."""
-    path_length: int | None = field(default=None, compare=False)
-    key_usage: tuple[str, ...] | None = field(default=None, compare=False)
+    path_length: int | None = None
+    key_usage: tuple[str, ...] | None = None
     """RFC 5280 names (`digitalSignature`, `keyCertSign`, …); None where absent."""
-    extended_key_usage: tuple[str, ...] | None = field(default=None, compare=False)
+    extended_key_usage: tuple[str, ...] | None = None
     """`serverAuth`, `clientAuth`, `anyExtendedKeyUsage`, … or dotted OIDs; None where absent."""
-    subject_alt_name: tuple[str, ...] | None = field(default=None, compare=False)
+    subject_alt_name: tuple[str, ...] | None = None
     """`DNS:example.org`, `IP:192.0.2.1`, `URI:…`, `email:…`; None where absent."""
-    subject_key_identifier: str | None = field(default=None, compare=False)
-    authority_key_identifier: str | None = field(default=None, compare=False)
-    unknown_critical: tuple[str, ...] = field(default=(), compare=False)
+    subject_key_identifier: str | None = None
+    authority_key_identifier: str | None = None
+    unknown_critical: tuple[str, ...] = ()
     """OIDs of critical extensions that path validation does not know."""
-    critical: tuple[str, ...] = field(default=(), compare=False)
+    critical: tuple[str, ...] = ()
     """OIDs of all critical extensions."""
-    name_constraints: tuple[tuple[str, ...], tuple[str, ...]] | None = field(
-        default=None, compare=False
-    )
+    name_constraints: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     """(permitted, excluded) subtrees as `DNS:…`, `IP:…`, …; None where absent."""
-    ca_issuers: tuple[str, ...] = field(default=(), compare=False)
+    ca_issuers: tuple[str, ...] = ()
     """URLs of the issuer's certificate (authorityInfoAccess caIssuers)."""
-    subject_der: bytes = field(default=b"", repr=False, compare=False)
-    issuer_der: bytes = field(default=b"", repr=False, compare=False)
-    self_signed: bool = field(default=False, compare=False)
+    subject_der: bytes = b""
+    issuer_der: bytes = b""
+    self_signed: bool = False
     """Subject equals issuer and the signature verifies with its own key."""
-    oddities: tuple[str, ...] = field(default=(), compare=False)
+    oddities: tuple[str, ...] = ()
     """What a strict reader objects to while parsing (negative serial, bad extension …)."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Certificate) and other.der == self.der
+
+    def __hash__(self) -> int:
+        return hash(self.der)
+
+    def __repr__(self) -> str:
+        return f"Certificate({self.subject!r}, sha256={self.fingerprint_sha256[:16]})"
 
     @property
     def self_issued(self) -> bool:
@@ -104,8 +110,7 @@ class Certificate:
         return (self.not_after - now) / DAY
 
 
-@dataclass(frozen=True, slots=True)
-class CaProblem:
+class CaProblem(Fact, frozen=True):
     """Something in a CA source that is not a usable PEM certificate.
 
     `kind`: file-not-found, file-unreadable, empty, not-a-certificate, corrupt-pem, not-pem,
@@ -121,8 +126,7 @@ class CaProblem:
     """Whether OpenSSL refuses the whole source because of it, good certificates included."""
 
 
-@dataclass(frozen=True, slots=True)
-class CaSource:
+class CaSource(Fact, frozen=True):
     """One thing that `--cafile` named, and what became of it."""
 
     given: str
@@ -142,8 +146,7 @@ class CaSource:
     """How many certificates beyond the cap were left unread."""
 
 
-@dataclass(frozen=True, slots=True)
-class CaEvidence:
+class CaEvidence(Fact, frozen=True):
     """ca.load: where the trust anchors come from and what they are."""
 
     sources: tuple[CaSource, ...]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tbdiag.evidence.certificates import Certificate
+from tbdiag.fact import Fact
 
 
-@dataclass(frozen=True, slots=True)
-class DnsEvidence:
+class DnsEvidence(Fact, frozen=True):
     """dns.resolve: the addresses of the host."""
 
     host: str
@@ -23,8 +21,7 @@ class DnsEvidence:
     elapsed_ms: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class TcpAttempt:
+class TcpAttempt(Fact, frozen=True):
     """One dialled address."""
 
     family: str
@@ -36,20 +33,24 @@ class TcpAttempt:
     elapsed_ms: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class TcpEvidence:
+class TcpEvidence(Fact, frozen=True):
     """tcp.connect: every address tried at once, and the one that answered first."""
 
     attempts: tuple[TcpAttempt, ...]
     connected: str | None
-    """The address used for the following stages."""
+    """The address used for the following stages; the server's name where a proxy resolves it."""
     other_ports: tuple[TcpAttempt, ...] = ()
     """After a refusal: whether the server's other usual ports answer."""
     via_proxy: str | None = None
+    """The proxy's URL without its login; the attempts are then those to the proxy."""
+    proxy_outcome: str | None = None
+    """`tunnel`, `refused`, `timeout`, `closed`, `not-a-proxy` or `unreachable`."""
+    proxy_code: int | None = None
+    """The HTTP status or SOCKS reply code that refused the tunnel."""
+    proxy_detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyError:
+class VerifyError(Fact, frozen=True):
     """One error that OpenSSL's verify callback reported during the handshake."""
 
     code: int
@@ -58,8 +59,7 @@ class VerifyError:
     subject: str
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
+class Alert(Fact, frozen=True):
     """A TLS alert (RFC 8446 section 6)."""
 
     direction: str
@@ -71,8 +71,7 @@ class Alert:
     """As the RFC spells it: `unknown_ca`, `certificate_required`."""
 
 
-@dataclass(frozen=True, slots=True)
-class HandshakeEvidence:
+class HandshakeEvidence(Fact, frozen=True):
     """tls.handshake: what the server showed, captured without judging it."""
 
     server_name: str | None

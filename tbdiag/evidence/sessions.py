@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from tbdiag.fact import Fact, field
 
 
-@dataclass(frozen=True, slots=True)
-class HttpTokenEvidence:
+class HttpTokenEvidence(Fact, frozen=True):
     """http.token: `GET {base}/api/v1/{token}/attributes`. URLs here carry no token."""
 
     base_url: str
@@ -20,8 +19,7 @@ class HttpTokenEvidence:
     """The trust anchors that verified (or last refused) the server: `CA file`, `public roots`."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConnackAttempt:
+class ConnackAttempt(Fact, frozen=True):
     """One CONNECT and what came back."""
 
     version: str
@@ -40,8 +38,7 @@ class ConnackAttempt:
     elapsed_ms: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class MqttConnectEvidence:
+class MqttConnectEvidence(Fact, frozen=True):
     """mqtt.connect: every CONNECT tried, in order."""
 
     attempts: tuple[ConnackAttempt, ...]
@@ -62,8 +59,7 @@ class MqttConnectEvidence:
         return self.attempts[-1]
 
 
-@dataclass(frozen=True, slots=True)
-class PublishAttempt:
+class PublishAttempt(Fact, frozen=True):
     """One PUBLISH and its answer."""
 
     topic: str
@@ -79,8 +75,7 @@ class PublishAttempt:
     elapsed_ms: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class PublishEvidence:
+class PublishEvidence(Fact, frozen=True):
     """mqtt.publish: the test message, and the discriminating probes that followed it."""
 
     version: str
@@ -101,8 +96,7 @@ class PublishEvidence:
         return self.attempts[0]
 
 
-@dataclass(frozen=True, slots=True)
-class AttributesEvidence:
+class AttributesEvidence(Fact, frozen=True):
     """mqtt.attributes: the attribute request and its response."""
 
     request_id: int

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tbdiag.evidence.certificates import Certificate
+from tbdiag.fact import Fact, replace
 
 
-@dataclass(frozen=True, slots=True)
-class NameMatch:
+class NameMatch(Fact, frozen=True):
     """The reference identifier against the presented identifiers (RFC 9525)."""
 
     reference: str
@@ -20,8 +19,7 @@ class NameMatch:
     """Only the common name matches: OpenSSL accepts, RFC 9525 and most device stacks do not."""
 
 
-@dataclass(frozen=True, slots=True)
-class SecondOpinion:
+class SecondOpinion(Fact, frozen=True):
     """What other trust anchors or another port say. Evidence for a cause, never trust."""
 
     public_anchor: Certificate | None = None
@@ -36,8 +34,7 @@ class SecondOpinion:
     """Whether that download validates the presented chain."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClientDecision:
+class ClientDecision(Fact, frozen=True):
     """A client stack's verdict on a chain, with the path it used.
 
     `code` is the stack's own error word or number (`20`, `X509_BADCERT_NOT_TRUSTED`, …).
@@ -58,8 +55,7 @@ class ClientDecision:
         return min((c.not_after for c in self.path), default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyEvidence:
+class VerifyEvidence(Fact, frozen=True):
     """tls.verify: the verdicts on the captured chain with the CA file, at `at`."""
 
     at: datetime

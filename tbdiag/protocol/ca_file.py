@@ -8,9 +8,9 @@ import functools
 import itertools
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from tbdiag.evidence import CaProblem, CaSource, Certificate
+from tbdiag.fact import Record, field
 from tbdiag.protocol import containers, pem
 from tbdiag.protocol.content_kinds import DER_WORDS, content_words, label_words
 from tbdiag.protocol.x509 import UnparsableCertificate, parse_certificate
@@ -30,8 +30,7 @@ _END_LINE = re.compile(rb"-----END [A-Z0-9 ]{1,60}-----")
 _EDGES = b" \t\r\\;,()"
 
 
-@dataclass(slots=True)
-class _Reading:
+class _Reading(Record):
     """What has been found so far."""
 
     format: str = "pem"

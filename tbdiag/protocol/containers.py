@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from tbdiag.fact import Fact
 from tbdiag.protocol import der
 
 _SIGNED_DATA = "1.2.840.113549.1.7.2"
@@ -16,8 +15,7 @@ class UnreadableContainer(ValueError):
     """A PKCS#7 or PKCS#12 that cannot be opened; the message says why, after "it is"."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyStore:
+class KeyStore(Fact, frozen=True):
     """What a PKCS#12 file holds: certificates as DER, and whether a private key is with them."""
 
     certificates: tuple[bytes, ...]

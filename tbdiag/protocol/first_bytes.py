@@ -7,7 +7,8 @@ can hold an access token, so only their kind is told.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from tbdiag.fact import Fact
 
 _AFTER = re.compile(r"(?:ssl/tls record|not a tls record|first bytes)\W{1,4}")
 _HEX = re.compile(r"[0-9a-f :]{1,2048}")
@@ -26,8 +27,7 @@ _GREETINGS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class FirstBytes:
+class FirstBytes(Fact, frozen=True):
     """The kind of some bytes (`mqtt`, `http`, `proxy`, `alert`, `ssh`), a sentence, and where."""
 
     kind: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tbdiag.fact import Fact
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -34,8 +35,7 @@ class UnusableIdentity(ValueError):
         self.chain = chain
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Fact, frozen=True):
     """What a client proves itself with: its certificate, the issuers it sends along, the key."""
 
     certificates: tuple[x509.Certificate, ...]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from tbdiag.fact import Fact, field
 from tbdiag.protocol.mqtt_codes import PacketType, Version, code_name
 from tbdiag.protocol.mqtt_wire import Properties
 
@@ -13,8 +12,7 @@ def _text(properties: Properties) -> str | None:
     return reason if isinstance(reason, str) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Will:
+class Will(Fact, frozen=True):
     """The Will Message of a CONNECT (section 3.1.2.5)."""
 
     topic: str
@@ -24,8 +22,7 @@ class Will:
     properties: Properties = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(Fact, frozen=True):
     """CONNECT, section 3.1.
 
     `client_id` is the Client Identifier; `keep_alive` is in seconds; `username` and `password` are
@@ -34,17 +31,19 @@ class Connect:
     """
 
     client_id: str = ""
-    username: str | None = field(default=None, repr=False)
-    password: bytes | None = field(default=None, repr=False)
+    username: str | None = None
+    password: bytes | None = None
     version: Version = Version.V311
     clean_session: bool = True
     keep_alive: int = 60
     will: Will | None = None
     properties: Properties = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"Connect(client_id={self.client_id!r}, version={self.version!r})"
 
-@dataclass(frozen=True, slots=True)
-class Connack:
+
+class Connack(Fact, frozen=True):
     """CONNACK, section 3.2; `code` is the Return code (3.1, 3.1.1) or Reason Code (5.0)."""
 
     code: int
@@ -63,8 +62,7 @@ class Connack:
         return _text(self.properties)
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(Fact, frozen=True):
     """PUBLISH, section 3.3; `packet_id` is None at QoS 0."""
 
     topic: str
@@ -77,8 +75,7 @@ class Publish:
     properties: Properties = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Puback:
+class Puback(Fact, frozen=True):
     """PUBACK, section 3.4; 3.1.1 has no code: `code` is 0 there whatever became of the message."""
 
     packet_id: int
@@ -97,8 +94,7 @@ class Puback:
         return _text(self.properties)
 
 
-@dataclass(frozen=True, slots=True)
-class Subscribe:
+class Subscribe(Fact, frozen=True):
     """SUBSCRIBE, section 3.8; `filters` holds (Topic Filter, Subscription Options) pairs.
 
     The lower two bits of the options are the requested QoS, all that 3.1.1 has.
@@ -110,8 +106,7 @@ class Subscribe:
     properties: Properties = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Suback:
+class Suback(Fact, frozen=True):
     """SUBACK, section 3.9; one Return code or Reason Code for each Topic Filter, in order."""
 
     packet_id: int
@@ -120,8 +115,7 @@ class Suback:
     properties: Properties = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Unsubscribe:
+class Unsubscribe(Fact, frozen=True):
     """UNSUBSCRIBE, section 3.10."""
 
     packet_id: int
@@ -130,8 +124,7 @@ class Unsubscribe:
     properties: Properties = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Unsuback:
+class Unsuback(Fact, frozen=True):
     """UNSUBACK, section 3.11; `codes` is empty in 3.1.1."""
 
     packet_id: int
@@ -140,15 +133,13 @@ class Unsuback:
     properties: Properties = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Ping:
+class Ping(Fact, frozen=True):
     """PINGREQ, or PINGRESP when `response` (sections 3.12 and 3.13)."""
 
     response: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Disconnect:
+class Disconnect(Fact, frozen=True):
     """DISCONNECT, section 3.14; in 3.1.1 only a client sends one and it carries nothing."""
 
     code: int = 0

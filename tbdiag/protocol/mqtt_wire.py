@@ -6,9 +6,9 @@ Everything here is pure: bytes in, values out. Nothing opens a socket.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from tbdiag.fact import Fact
 from tbdiag.protocol.mqtt_codes import PROPERTIES, PacketType
 
 PropertyValue = int | str | bytes | tuple[int, ...] | tuple[tuple[str, str], ...]
@@ -34,8 +34,7 @@ class PacketTooLarge(MalformedPacket):
     """A Remaining Length above the reader's limit; nothing of the packet was kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class FixedHeader:
+class FixedHeader(Fact, frozen=True):
     """Type, flags (0 to 15) and Remaining Length in bytes of one packet (section 2.2 of 3.1.1)."""
 
     packet_type: PacketType

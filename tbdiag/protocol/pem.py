@@ -9,9 +9,9 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tbdiag.evidence import CaProblem
+from tbdiag.fact import Fact
 
 LONGEST_LINE = 76
 """Base64 lines longer than this count as unwrapped (RFC 7468 writes 64, MIME 76)."""
@@ -21,8 +21,7 @@ _HEADER = re.compile(rb"^[A-Za-z][A-Za-z0-9-]*:.*(?:\r?\n[ \t].*)*\r?\n", re.MUL
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]")
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Fact, frozen=True):
     """One `-----BEGIN …-----` block."""
 
     label: str

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tbdiag.deadline import Deadline
 from tbdiag.evidence import Alert, Certificate, HandshakeEvidence, VerifyError
+from tbdiag.fact import Record, field
 from tbdiag.protocol.plaintext import SHOWN, identify, is_tls
 from tbdiag.protocol.tls_context import Hello, reason_of
 from tbdiag.protocol.tls_names import alert_name, verify_message, version_name
@@ -28,7 +28,7 @@ from tbdiag.protocol.transport import Channel
 if TYPE_CHECKING:
     from OpenSSL import SSL, crypto
 
-__all__ = ["Hello", "handshake"]
+__all__ = ["Attempt", "Ended", "Hello", "Watch", "handshake"]
 
 MAX_BYTES = 512 * 1024
 """Bytes a server may send before the handshake is given up."""
@@ -48,7 +48,7 @@ LATE_ROUND_TRIPS = 3
 CHUNK_OUT = 65536
 
 
-class _Ended(Exception):
+class Ended(Exception):
     """The handshake is over before it completed."""
 
     def __init__(self, outcome: str, detail: str, truncated: str | None = None) -> None:
@@ -68,15 +68,14 @@ def handshake(channel: Channel, hello: Hello, deadline: Deadline) -> HandshakeEv
     decides: a NewSessionTicket or data means that it goes on, an alert or an end that it does not.
     What follows a ticket is not awaited: looking at it or not would depend on the moment.
     """
-    attempt = _Attempt(channel, hello, deadline)
+    attempt = Attempt(channel, hello, deadline)
     ended = attempt.run()
     evidence = attempt.evidence(ended)
     attempt.close(polite=evidence.established)
     return evidence
 
 
-@dataclass(slots=True)
-class _Watch:
+class Watch(Record):
     """What OpenSSL's callbacks report; they must not raise."""
 
     verify_errors: list[VerifyError] = field(default_factory=list)
@@ -88,6 +87,7 @@ class _Watch:
     def on_verify(
         self, _connection: SSL.Connection, x509: crypto.X509, code: int, depth: int, _ok: int
     ) -> bool:
+        """Record a verify error, and let the handshake go on."""
         if code and len(self.verify_errors) < MAX_RECORDED:
             error = VerifyError(code, depth, verify_message(code), _subject(_der(x509)))
             if error not in self.verify_errors:
@@ -95,6 +95,7 @@ class _Watch:
         return True
 
     def on_info(self, connection: SSL.Connection, where: int, code: int) -> None:
+        """Record alerts and the messages that matter."""
         if where & 0x4000:  # SSL_CB_ALERT
             self._alert("received" if where & 0x04 else "sent", code >> 8, code & 0xFF)
             return
@@ -114,26 +115,26 @@ class _Watch:
         return found[-1] if found else None
 
 
-class _Attempt:
-    """One handshake in progress."""
+class Attempt:
+    """One handshake in progress over a stream; `tls_datagram` has the one over datagrams."""
 
     def __init__(self, channel: Channel, hello: Hello, deadline: Deadline) -> None:
         self.channel = channel
         self.hello = hello
         self.deadline = deadline
-        self.watch = _Watch()
+        self.watch = Watch()
         self.first = b""
         self.started = time.monotonic()
         self.elapsed_ms = 0.0
         self.completed = False
         self.connection = _connection(hello, self.watch)
 
-    def run(self) -> _Ended | None:
+    def run(self) -> Ended | None:
         """Handshake, then the short read; returns how it ended, None when it stands."""
         try:
             self._negotiate()
             self._listen()
-        except _Ended as ended:
+        except Ended as ended:
             return ended
         finally:
             if not self.completed:
@@ -166,15 +167,15 @@ class _Attempt:
         while not self._heard():
             try:
                 self._feed(limit)
-            except _Ended as ended:
+            except Ended as ended:
                 if ended.outcome == "timeout":
                     return
                 if ended.outcome in ("closed", "reset"):
-                    raise _Ended("late-close", ended.detail) from None
+                    raise Ended("late-close", ended.detail) from None
                 raise
 
     def _heard(self) -> bool:
-        """Whether the server has shown that it goes on; raises _Ended when it does not."""
+        """Whether the server has shown that it goes on; raises Ended when it does not."""
         from OpenSSL import SSL
 
         try:
@@ -199,15 +200,15 @@ class _Attempt:
         except SSL.WantReadError:
             return
         except TimeoutError:
-            raise _Ended("timeout", "the peer takes no more bytes") from None
+            raise Ended("timeout", "the peer takes no more bytes") from None
 
     def _feed(self, deadline: Deadline) -> None:
         """Pass what the peer sends next to OpenSSL."""
         if self.channel.received > MAX_BYTES:
             cut = f"more than {MAX_BYTES:,} bytes of handshake"
-            raise _Ended("protocol-error", cut, cut)
+            raise Ended("protocol-error", cut, cut)
         if deadline.passed:
-            raise _Ended("timeout", self._progress())
+            raise Ended("timeout", self._progress())
         data = self._read(deadline)
         if len(self.first) < SHOWN:
             self.first = (self.first + data)[:SHOWN]
@@ -218,11 +219,11 @@ class _Attempt:
         try:
             data = self.channel.read(deadline)
         except TimeoutError:
-            raise _Ended("timeout", self._progress()) from None
+            raise Ended("timeout", self._progress()) from None
         except OSError as error:
-            raise _Ended("reset", f"{error.strerror or error}, {self._progress()}") from None
+            raise Ended("reset", f"{error.strerror or error}, {self._progress()}") from None
         if not data:
-            raise _Ended("closed", self._progress())
+            raise Ended("closed", self._progress())
         return data
 
     def _progress(self) -> str:
@@ -239,26 +240,26 @@ class _Attempt:
         with contextlib.suppress(OSError):
             while len(self.first) < SHOWN and (data := self.channel.read(limit)):
                 self.first = (self.first + data)[:SHOWN]
-        raise _Ended("not-tls", f"the first bytes are {self.first[:16]!r}")
+        raise Ended("not-tls", f"the first bytes are {self.first[:16]!r}")
 
-    def _failure(self, error: SSL.Error, prefix: str) -> _Ended:
+    def _failure(self, error: SSL.Error, prefix: str) -> Ended:
         from OpenSSL import SSL
 
         alert = self.watch.last("received")
         if alert:
-            return _Ended(f"{prefix}alert", f"{alert.name} ({alert.code})")
+            return Ended(f"{prefix}alert", f"{alert.name} ({alert.code})")
         if isinstance(error, SSL.ZeroReturnError):
-            return _Ended("late-close" if prefix else "closed", "close_notify")
+            return Ended("late-close" if prefix else "closed", "close_notify")
         reason = reason_of(error)
         cut = "a handshake message longer than OpenSSL allows"
-        return _Ended("protocol-error", reason, cut if "excessive message" in reason else None)
+        return Ended("protocol-error", reason, cut if "excessive message" in reason else None)
 
     @property
     def version(self) -> str:
         """The version in use; what OpenSSL hopes for as long as none was negotiated."""
         return self.connection.get_protocol_version_name()
 
-    def evidence(self, ended: _Ended | None) -> HandshakeEvidence:
+    def evidence(self, ended: Ended | None) -> HandshakeEvidence:
         """Everything that was seen."""
         chain, unparsed, total = self._presented()
         agreed = self.completed or bool(chain or unparsed)
@@ -324,7 +325,7 @@ class _Attempt:
         from OpenSSL import SSL
 
         if polite:
-            with contextlib.suppress(SSL.Error, _Ended):
+            with contextlib.suppress(SSL.Error, Ended):
                 self.connection.shutdown()
                 self._flush()
         self.channel.close()
@@ -359,7 +360,7 @@ def _name(der: bytes) -> str:
         return der.hex()
 
 
-def _connection(hello: Hello, watch: _Watch) -> SSL.Connection:
+def _connection(hello: Hello, watch: Watch) -> SSL.Connection:
     from OpenSSL import SSL
 
     connection = SSL.Connection(hello.context(), None)

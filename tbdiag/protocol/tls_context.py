@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tbdiag.fact import Fact
 from tbdiag.protocol.identity import Identity, UnusableIdentity
 
 if TYPE_CHECKING:
@@ -14,21 +14,24 @@ if TYPE_CHECKING:
 
 CIPHERS = b"DEFAULT:@SECLEVEL=2"
 """TLS 1.2 cipher suites at Debian's security level, whatever this build's own default is."""
+DTLS1_2 = 0xFEFD
+"""The version ThingsBoard speaks (RFC 6347); pyOpenSSL has no name for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(Fact, frozen=True):
     """What the client brings into a handshake.
 
     `server_name` is the SNI to send, already ASCII, None for an IP address (RFC 6066 section 3).
     `anchors` are the DER certificates of the CA file: the only ones trusted; default paths of the
-    system are never loaded. `alpn` holds protocol names (RFC 7301).
+    system are never loaded. `alpn` holds protocol names (RFC 7301). `datagram` asks for DTLS 1.2
+    instead of TLS.
     """
 
     server_name: str | None = None
     anchors: tuple[bytes, ...] = ()
     identity: Identity | None = None
     alpn: tuple[str, ...] = ()
+    datagram: bool = False
 
     def context(self) -> SSL.Context:
         """The context for this hello; shared between handshakes with the same anchors.
@@ -36,22 +39,27 @@ class Hello:
         Raises UnusableIdentity when OpenSSL does not take the client certificate.
         """
         if self.identity is None:
-            return _shared_context(self.anchors)
-        context = _new_context(self.anchors)
+            return _shared_context(self.anchors, self.datagram)
+        context = _new_context(self.anchors, self.datagram)
         _present(context, self.identity)
         return context
 
 
 @functools.lru_cache(maxsize=16)
-def _shared_context(anchors: tuple[bytes, ...]) -> SSL.Context:
-    return _new_context(anchors)
+def _shared_context(anchors: tuple[bytes, ...], datagram: bool) -> SSL.Context:
+    return _new_context(anchors, datagram)
 
 
-def _new_context(anchors: tuple[bytes, ...]) -> SSL.Context:
+def _new_context(anchors: tuple[bytes, ...], datagram: bool) -> SSL.Context:
     from OpenSSL import SSL
 
-    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context = SSL.Context(SSL.DTLS_CLIENT_METHOD if datagram else SSL.TLS_CLIENT_METHOD)
+    if datagram:
+        context.set_min_proto_version(DTLS1_2)
+        context.set_max_proto_version(DTLS1_2)
+        context.set_options(SSL.OP_NO_QUERY_MTU)
+    else:
+        context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_cipher_list(CIPHERS)
     _trust(context, anchors)
     return context

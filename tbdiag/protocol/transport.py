@@ -15,12 +15,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from tbdiag.deadline import Deadline
 from tbdiag.errors import os_error_kind
 from tbdiag.evidence import DnsEvidence, TcpAttempt
+from tbdiag.fact import Fact, Record, field
 from tbdiag.protocol.hostnames import InvalidName, ascii_name
 from tbdiag.protocol.x509_identity import ip_literal
 from tbdiag.turns import waiting
@@ -147,8 +147,7 @@ def _eai_name(error: socket.gaierror) -> str:
     return next(names, f"EAI {error.errno}")
 
 
-@dataclass(slots=True)
-class Channel:
+class Channel(Record):
     """One open TCP connection: non-blocking, every wait bounded by a Deadline."""
 
     socket: socket.socket
@@ -178,14 +177,14 @@ class Channel:
             except OSError as error:
                 self.broken = error
 
-    def read(self, deadline: Deadline) -> bytes:
-        """The next bytes, at most CHUNK; b"" when the peer closed.
+    def read(self, deadline: Deadline, most: int = CHUNK) -> bytes:
+        """The next bytes, `most` at once; b"" when the peer closed.
 
         Raises TimeoutError when nothing comes in time, and OSError as the system reports it.
         """
         while True:
             try:
-                data = self.socket.recv(CHUNK)
+                data = self.socket.recv(most)
             except BlockingIOError:
                 self._wait(selectors.EVENT_READ, deadline)
                 continue
@@ -208,8 +207,7 @@ class Channel:
             self.socket.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Fact, frozen=True):
     """One address and port to dial; `family` is `IPv4` or `IPv6`."""
 
     family: str
@@ -227,8 +225,7 @@ class Endpoint:
         return self.attempt(os_error_kind(error), started, f"{name}: {error.strerror or error}")
 
 
-@dataclass(slots=True)
-class _Race:
+class _Race(Record):
     """Connections being opened at the same time, and how each went."""
 
     started: float = field(default_factory=time.monotonic)

@@ -11,10 +11,10 @@ import base64
 import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from tbdiag.evidence import Certificate, PublicKey
+from tbdiag.fact import replace
 from tbdiag.protocol import der, x509_extensions, x509_signature
 from tbdiag.protocol.x509_identity import name_match
 from tbdiag.protocol.x509_names import common_names, comparable, name_text

@@ -21,9 +21,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from tbdiag.evidence import Certificate, SecondOpinion
+from tbdiag.fact import Fact
 from tbdiag.protocol.x509 import issued_by
 from tbdiag.protocol.x509_names import common_names
 
@@ -40,8 +40,7 @@ _GENERIC = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Absent:
+class Absent(Fact, frozen=True):
     """What is known about the absent issuer."""
 
     intermediate: bool

@@ -25,6 +25,8 @@ _BY_OUTCOME = {
     "timeout": "tls.timeout",
     "closed": "tls.closed-in-handshake",
     "reset": "tls.closed-in-handshake",
+    "no-answer": "coap.no-response",
+    "refused": "coap.no-response",
     "client-key-mismatch": "tls.client-key-mismatch",
     "client-certificate-unreadable": "tls.client-certificate-unreadable",
 }
@@ -44,6 +46,8 @@ def fault_of(tls: HandshakeEvidence) -> str | None:
     """
     if tls.established:
         return None
+    if tls.speaks == "coap":
+        return "coap.plaintext-port"
     if tls.speaks or tls.outcome == "not-tls":
         return "tls.plaintext-port" if tls.speaks == "mqtt" else "tls.not-tls"
     if tls.unprovoked == "reset":

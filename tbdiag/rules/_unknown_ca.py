@@ -24,7 +24,6 @@ identifiers, names and verified signatures. The first that fits, in this order:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from tbdiag.clients._anchors import relevant
@@ -37,6 +36,7 @@ from tbdiag.evidence import (
     HandshakeEvidence,
     VerifyEvidence,
 )
+from tbdiag.fact import Fact
 from tbdiag.protocol.x509 import issued_by, key_identifiers_agree, names_match, paths, same_key
 from tbdiag.rules._absent_issuer import Absent, absent_issuer
 from tbdiag.rules._interception import inspecting_product
@@ -45,8 +45,7 @@ VERIFIABLE = ("sha1", "sha224", "sha256", "sha384", "sha512")
 """Hashes whose signatures are computed here: only of these a failure means a bad signature."""
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
+class Diagnosis(Fact, frozen=True):
     """One meaning of unknown CA, and the certificates it is about."""
 
     rule: str
@@ -73,8 +72,7 @@ class Diagnosis:
         return self.climbed[-1]
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Fact, frozen=True):
     """What the analysis starts from."""
 
     presented: tuple[Certificate, ...]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tbdiag.context import Case
 from tbdiag.evidence import HandshakeEvidence, VerifyEvidence
-from tbdiag.model import Severity, Target
+from tbdiag.model import Severity, Target, Transport
 from tbdiag.registry import Fault, rule
 from tbdiag.rules._handshake import alert_of, fault_of
 
@@ -20,7 +20,8 @@ _SHOWN = 40
 def _s_client(target: Target, tls: HandshakeEvidence, *more: str) -> str:
     """An openssl command that repeats the handshake."""
     name = ("-servername", tls.server_name) if tls.server_name else ("-noservername",)
-    return shlex.join(["openssl", "s_client", "-connect", target.address, *name, *more])
+    dtls = ("-dtls1_2",) if target.transport is Transport.COAPS else ()
+    return shlex.join(["openssl", "s_client", *dtls, "-connect", target.address, *name, *more])
 
 
 def _tbdiag(target: Target, scheme: str, port: int) -> str:

@@ -7,8 +7,15 @@ from collections.abc import Iterable
 
 from tbdiag.context import Case
 from tbdiag.evidence import HttpTokenEvidence, MqttConnectEvidence
+from tbdiag.evidence.devices import (
+    CoapAttributesEvidence,
+    CoapTelemetryEvidence,
+    HttpAttributesEvidence,
+    HttpTelemetryEvidence,
+)
 from tbdiag.model import Severity, Target
 from tbdiag.registry import Fault, rule
+from tbdiag.rules._device_words import credential_stage, device_line
 from tbdiag.rules._mqtt_words import COPY_TOKEN, check_line, http_status, mosquitto_line
 from tbdiag.rules.mqtt_connect import REFUSED_CREDENTIALS, refusal
 
@@ -54,13 +61,28 @@ def malformed(case: Case, target: Target) -> Iterable[Fault]:
     begins with `eyJ` and has two dots is a user's login token for the REST API.
     """
     token = target.credentials.token
-    connect = case.get(MqttConnectEvidence)
     wrong = malformation(token.reveal()) if token else None
-    if wrong is None or (connect and connect.accepted):
+    if wrong is None or _accepted(case):
         return
     yield Fault(
-        f"The token {wrong[0]}.", wrong[1], COPY_TOKEN + mosquitto_line(case), subject="token"
+        f"The token {wrong[0]}.",
+        wrong[1],
+        COPY_TOKEN + device_line(case),
+        subject="token",
+        stage=credential_stage(target),
     )
+
+
+def _accepted(case: Case) -> bool:
+    """Whether the server took the token all the same."""
+    connect = case.get(MqttConnectEvidence)
+    asked = (
+        case.get(HttpTelemetryEvidence),
+        case.get(HttpAttributesEvidence),
+        case.get(CoapTelemetryEvidence),
+        case.get(CoapAttributesEvidence),
+    )
+    return bool(connect and connect.accepted) or any(seen and seen.accepted for seen in asked)
 
 
 @rule(
@@ -83,6 +105,7 @@ def in_arguments(case: Case, target: Target) -> Iterable[Fault]:
             "Read it without echo instead: "
             f"read -rs TBDIAG_TOKEN && export TBDIAG_TOKEN && {check_line(case)}",
             subject="token",
+            stage=credential_stage(target),
         )
 
 

@@ -7,9 +7,10 @@ that has to wait pauses only its own connection, and never outlives the broker.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tbdiag.fact import replace
 from tbdiag.protocol.mqtt import Connack, PropertyValue, Puback, Publish, Version
 
 if TYPE_CHECKING:

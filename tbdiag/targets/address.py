@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import replace
 from urllib.parse import urlsplit
 
 from tbdiag.errors import UsageError
+from tbdiag.fact import replace
 from tbdiag.model import Target, Transport
 from tbdiag.targets.presets import PRESETS, preset_for_host
 

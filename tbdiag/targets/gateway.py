@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tbdiag.errors import UsageError
+from tbdiag.fact import replace
 from tbdiag.model import Credentials, Secret, Target, Transport
 from tbdiag.targets.address import check_host, check_port, is_ip_literal, with_preset
 from tbdiag.targets.pasted import Pasted

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from tbdiag.errors import UsageError
+from tbdiag.fact import replace
 from tbdiag.model import Credentials, Secret, Target, Transport
 from tbdiag.targets._mosquitto_options import SECRET, Arguments, parse_arguments
 from tbdiag.targets.address import check_host, check_port, is_ip_literal
@@ -170,8 +170,9 @@ def _of_folder(folder: str) -> list[str]:
 def _credentials(given: Arguments) -> Credentials:
     username, password = given.text("username"), given.text("password")
     for name in SECRET & given.values.keys():
-        if given.values[name].variables:
-            variable = given.values[name].variables[0]
+        for variable in given.values[name].variables[:1]:
+            if variable.strip("${}%") == "TBDIAG_TOKEN":
+                continue
             given.notes.append(
                 f"The {name} in the command is the shell variable {variable}, which is not "
                 "resolved here. Put the value in, or set TBDIAG_TOKEN"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from tbdiag.errors import UsageError
+from tbdiag.fact import replace
 from tbdiag.model import Target
 from tbdiag.targets.address import with_preset
 from tbdiag.targets.mosquitto import PROGRAMS, mosquitto_target

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tbdiag.errors import UsageError
+from tbdiag.fact import replace
 from tbdiag.model import TELEMETRY_PAYLOAD, Credentials, Secret
 from tbdiag.targets.credentials import read_token_file
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from tbdiag.errors import UsageError
+from tbdiag.fact import replace
 from tbdiag.model import Credentials, Secret, Target, Transport
 from tbdiag.targets.address import check_host, check_port
 from tbdiag.targets.mosquitto import downloaded_or_local, stdin_payload

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from tbdiag.evidence import (
     PublishEvidence,
     TcpEvidence,
 )
+from tbdiag.fact import replace
 from tbdiag.model import Credentials
 from tbdiag.protocol.x509 import parse_certificate
 from tbdiag.registry import Blocked, Observation

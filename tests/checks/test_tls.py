@@ -6,7 +6,6 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from tbdiag.checks.tls import observe_handshake
 from tbdiag.context import Run
 from tbdiag.deadline import Deadline
 from tbdiag.evidence import DnsEvidence, HandshakeEvidence, TcpEvidence
+from tbdiag.fact import replace
 from tbdiag.model import Credentials, Options, Secret, Target
 from tbdiag.protocol.transport import Channel
 from tbdiag.registry import Observation

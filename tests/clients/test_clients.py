@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import replace
 
 import pytest
 
 from tbdiag.clients import CLIENTS, client_named, decide_all
 from tbdiag.errors import UsageError
+from tbdiag.fact import replace
 from tests.chains import DAY, HOST, NOW, chains
 
 OFFLINE = ("openssl", "openssl-strict", "webpki")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID, ObjectIdentifier
 
 from tbdiag.evidence import SecondOpinion
+from tbdiag.fact import replace
 from tbdiag.model import Options, Severity
 from tbdiag.registry import RULES, load
 from tbdiag.sandbox.authority import Authority

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
+from tbdiag.fact import replace
 from tbdiag.registry import scenario
 from tbdiag.sandbox.faults import BlackHole, Refusing
 from tbdiag.sandbox.resolver import addresses, hanging, no_such_name, resolving

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
+from tbdiag.fact import replace
 from tbdiag.registry import scenario
 from tbdiag.sandbox.authority import Authority
 from tbdiag.sandbox.broker import Broker
