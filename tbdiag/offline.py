@@ -22,6 +22,7 @@ from tbdiag.evidence import (
     SecondOpinion,
     VerifyEvidence,
 )
+from tbdiag.fact import replace
 from tbdiag.model import ClientVerdict, Options, Report, StageResult, Status, Target
 from tbdiag.protocol.ca_file import MAX_BYTES, read_ca
 
@@ -43,8 +44,9 @@ def verify_files(
     ca.load, tls.handshake and tls.verify. Raises UsageError when `presented` holds no certificate.
     """
     options = options or Options()
+    options = replace(options, at=at or options.at)
     started_at, started = datetime.now(UTC), time.monotonic()
-    now = at or options.at or started_at
+    now = options.at or started_at
     if now.tzinfo is None:
         raise UsageError("the moment to judge at must carry a time zone")
     sources = (cafile,) if isinstance(cafile, str) else tuple(cafile)

@@ -144,6 +144,8 @@ class CaSource(Fact, frozen=True):
     content_type: str | None = None
     truncated: int = 0
     """How many certificates beyond the cap were left unread."""
+    revocation_lists: tuple[bytes, ...] = ()
+    """CRLs (RFC 5280 section 5) that stand between the certificates, as DER."""
 
 
 class CaEvidence(Fact, frozen=True):

@@ -30,6 +30,10 @@ _END_LINE = re.compile(rb"-----END [A-Z0-9 ]{1,60}-----")
 _EDGES = b" \t\r\\;,()"
 
 
+MAX_CRLS = 16
+"""Certificate revocation lists that are kept of one file."""
+
+
 class _Reading(Record):
     """What has been found so far."""
 
@@ -38,6 +42,7 @@ class _Reading(Record):
     problems: list[CaProblem] = field(default_factory=list)
     unwrapped: list[int] = field(default_factory=list)
     truncated: int = 0
+    revocation_lists: list[bytes] = field(default_factory=list)
 
     def add(
         self, kind: str, detail: str, line: int | None = None, *, refused: bool = False
@@ -96,6 +101,7 @@ def _read(data: bytes, given: str, origin: str, location: str) -> CaSource:
         tuple(reading.certificates),
         tuple(reading.problems[:MAX_PROBLEMS]),
         truncated=reading.truncated,
+        revocation_lists=tuple(reading.revocation_lists),
     )
 
 
@@ -166,6 +172,8 @@ def _read_blocks(found: Iterable[pem.Block], reading: _Reading) -> None:
             words = "an encrypted private key" if block.encrypted else "a private key"
             reading.add("private-key", words, block.line)
         elif block.label:
+            if block.label == "X509 CRL" and len(reading.revocation_lists) < MAX_CRLS:
+                reading.revocation_lists.append(block.content)
             reading.add("not-a-certificate", label_words(block.label), block.line)
     if not reading.certificates and not any(p.refused for p in reading.problems):
         _nothing_found(reading)
