@@ -22,8 +22,8 @@ def read_token_file(path: str, warn: Callable[[str], None]) -> Secret:
     """
     try:
         data = _read(path)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "that is no file name"
         raise UsageError(f"cannot read the token file {path!r}: {reason}") from None
     if len(data) > MAX_TOKEN_FILE:
         raise UsageError(f"the token file {path!r} is larger than 64 KiB: is it the right file?")

@@ -259,7 +259,7 @@ def _from_provisioning(kept: dict[str, Any]) -> dict[str, Any]:
 def _cafile(settings: _Settings) -> tuple[str, ...]:
     given = settings.security.get("caCert")
     if isinstance(given, str) and _MARKER in given:
-        return (given.strip().replace("\\n", "\n"),)
+        return (given.replace("\\n", "\n").strip(),)
     path = settings.path("caCert")
     return (path,) if path else ("auto",)
 

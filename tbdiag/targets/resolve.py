@@ -67,8 +67,8 @@ def payload_from(text: str | bytes | None) -> bytes:
         try:
             with Path(text[1:]).open("rb") as file:
                 data = file.read(MAX_PAYLOAD + 1)
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "that is no file name"
             raise UsageError(f"cannot read the payload {text[1:]!r}: {reason}") from None
     else:
         return text.encode("utf-8", "surrogateescape")
