@@ -319,3 +319,11 @@ class CaReport(Fact, frozen=True):
     """The file that was written, or None."""
     notes: tuple[str, ...] = ()
     """What was left out or cut short, a sentence each."""
+    confidence: str | None = None
+    """With `recommend`: a key of `tbdiag.recommend.CONFIDENCE`; how sure the advice is."""
+    why: str = ""
+    """With `recommend`: why it is this sure."""
+    bundle: tuple[Certificate, ...] = ()
+    """With `recommend`: what the server should send instead, where it omits an intermediate."""
+    breaks_on: datetime | None = None
+    """With `recommend`: when the recommended file itself is no longer good."""

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from tbdiag.cli.output import emit, write
-from tbdiag.model import CaReport, Options
+from tbdiag.fact import replace
+from tbdiag.model import CaReport, Options, Target
 from tbdiag.report import FORMATS
 from tbdiag.targets.address import parse_target
 
@@ -94,8 +95,6 @@ def ca_fetch(
 
     TARGET is a host, a preset's name, or the URL of a CA file.
     """
-    from dataclasses import replace
-
     from tbdiag.ca_commands.fetch import fetch
 
     if target.startswith(("https://", "http://")):
@@ -105,6 +104,57 @@ def ca_fetch(
         if http_url:
             source = replace(source, http_url=http_url)
     return _show(fetch(source, output, _options(given, proxy=proxy)), given)
+
+
+@ca_command.command("recommend")
+@click.argument("target")
+@_judgement
+@_FORMAT
+@click.option("-o", "--output", help="The file to write.")
+@click.option(
+    "--as", "form", type=click.Choice(["pem", "der", "c", "esp-idf", "arduino"]), default="pem"
+)
+@click.option("--cafile", multiple=True, help="A CA file that may hold the right root already.")
+@click.option("--server-name", help="Name the certificate must carry; default the host.")
+@click.option("--http-url", help="HTTP base of the installation, for its CA download.")
+@click.option("--proxy", help="http://host:port or socks5://host:port.")
+@click.option("--aia", is_flag=True, help="Fetch absent issuers from where certificates say.")
+@click.option("--timeout", type=float, default=30.0, help="Seconds for the whole run.")
+def ca_recommend(target: str, output: str | None, form: str, aia: bool, **given: Any) -> int:
+    """Which CA file a device needs for TARGET; proved with every client stack, then written.
+
+    TARGET is host, host:port, mqtts://host[:port] or a preset's name. Nothing but a TLS handshake
+    is sent: no token is needed.
+    """
+    from tbdiag.ca_commands.recommend import recommend_for
+    from tbdiag.pipeline import exit_code
+    from tbdiag.report.inspect import ca_json
+    from tbdiag.report.recommendation import recommendation_text
+    from tbdiag.targets import limits
+
+    options = _options(given, proxy=given["proxy"], timeout=limits.seconds(given["timeout"]))
+    report = recommend_for(_recommend_target(target, given), options, output, form, aia=aia)
+
+    def rendered(**look: Any) -> str:
+        return (
+            ca_json(report) if given["format_id"] == "json" else recommendation_text(report, **look)
+        )
+
+    write(rendered, None)
+    return exit_code(report.verdict, strict=given["strict"])
+
+
+def _recommend_target(text: str, given: dict[str, Any]) -> Target:
+    from tbdiag.targets import limits
+
+    changes: dict[str, Any] = {}
+    if given["cafile"]:
+        changes["cafile"] = given["cafile"]
+    if given["server_name"]:
+        changes["server_name"] = given["server_name"]
+    if given["http_url"]:
+        changes["http_url"] = limits.http_base(given["http_url"])
+    return replace(parse_target(text, encrypted=True), **changes)
 
 
 @ca_command.command("verify")

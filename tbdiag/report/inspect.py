@@ -56,6 +56,10 @@ class CaDocument(msgspec.Struct, frozen=True):
     expires: str | None
     written: str | None
     notes: list[str]
+    confidence: str | None = None
+    why: str = ""
+    bundle: list[msgspec.Raw] = []
+    breaks_on: str | None = None
 
 
 def ca_json(report: CaReport) -> str:
@@ -86,6 +90,10 @@ def ca_document(report: CaReport) -> CaDocument:
         expires=rfc3339(report.expires) if report.expires else None,
         written=report.written,
         notes=list(report.notes),
+        confidence=report.confidence,
+        why=report.why,
+        bundle=_certificates(report.bundle, report),
+        breaks_on=rfc3339(report.breaks_on) if report.breaks_on else None,
     )
 
 
