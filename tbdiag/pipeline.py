@@ -258,7 +258,7 @@ def report_on(
         findings=findings,
         clients=_client_verdicts(case),
     )
-    return redact(report, secrets_of(case.target))
+    return redact(report, secrets_of(case.target, case.options))
 
 
 def _import_ahead(checks: Iterable[Check], target: Target, options: Options) -> None:

@@ -15,10 +15,17 @@ SHORTEST = 4
 MASK = "***"
 
 
-def secrets_of(target: Target) -> tuple[str, ...]:
-    """Every secret text of a target's credentials, as sent and percent-encoded, longest first."""
+def secrets_of(target: Target, options: Options | None = None) -> tuple[str, ...]:
+    """Every secret text of a run, as sent and percent-encoded, longest first.
+
+    Those of the target's credentials, and the login of `options.proxy`.
+    """
     credentials = target.credentials
     held = [s.reveal() for s in (credentials.token, credentials.password) if isinstance(s, Secret)]
+    if options is not None and options.proxy and "@" in options.proxy:
+        from tbdiag.protocol.proxy import proxy_secrets
+
+        held += proxy_secrets(options.proxy)
     forms = {form for text in held for form in (text, text.strip(), quote(text, safe=""))}
     return tuple(sorted((f for f in forms if len(f) >= SHORTEST), key=len, reverse=True))
 

@@ -16,6 +16,11 @@ def encrypted_only(target: Target, options: Options) -> str | None:
     return f"{target.transport}:// is not encrypted: there is no certificate to check"
 
 
+def proxied(target: Target, options: Options) -> bool:
+    """Whether the connection goes through `--proxy`: every one over TCP does, CoAP does not."""
+    return bool(options.proxy) and target.transport not in (Transport.COAP, Transport.COAPS)
+
+
 def with_credentials(target: Target, options: Options) -> str | None:
     """An MQTT stage needs permission and something to authenticate with."""
     if not options.connect:

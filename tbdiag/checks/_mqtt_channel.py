@@ -44,13 +44,16 @@ class ChannelFailed(Exception):
 class Endpoint(Fact, frozen=True):
     """Where to connect, and how the server must prove itself.
 
-    `name` is the reference identifier and SNI; `context` is None for a plain port.
+    `name` is the reference identifier and SNI; `context` is None for a plain port. With `proxy`,
+    its URL, `address` is the server's name, for the proxy to resolve.
     """
 
     address: str
     port: int
     name: str
     context: ssl.SSLContext | None
+    proxy: str | None = None
+    family: str | None = None
 
 
 def tls_context(target: Target, options: Options, ca: CaEvidence | None) -> ssl.SSLContext:
@@ -137,11 +140,23 @@ def speaks_tls(endpoint: Endpoint, deadline: Deadline) -> bool:
 
 
 def _dial(endpoint: Endpoint, deadline: Deadline) -> socket.socket:
+    if endpoint.proxy:
+        return _through_proxy(endpoint, endpoint.proxy, deadline)
     family = "IPv6" if ":" in endpoint.address else "IPv4"
     attempts, channels = dial(((family, endpoint.address),), endpoint.port, deadline)
     if not channels:
         raise ChannelFailed("tcp-failed", f"TCP connection: {attempts[0].outcome}")
     return channels[endpoint.address].socket
+
+
+def _through_proxy(endpoint: Endpoint, url: str, deadline: Deadline) -> socket.socket:
+    from tbdiag.protocol.proxy import TunnelFailed, dial_through, parse_proxy
+
+    proxy = parse_proxy(url)
+    _, way = dial_through(proxy, endpoint.address, endpoint.port, endpoint.family, deadline)
+    if isinstance(way, TunnelFailed):
+        raise ChannelFailed("tcp-failed", f"the proxy {proxy.label}: {way}")
+    return way.socket
 
 
 def _handshake(

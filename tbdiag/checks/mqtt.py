@@ -43,7 +43,7 @@ GENERIC_QUIET = 0.3
 NO_MATCHING_SUBSCRIBERS = 0x10
 SESSION_TAKEN_OVER = 0x8E
 TAKEOVER = (
-    "Connecting with this token closes the device's own MQTT session, if it has one "
+    "Connecting as this device closes the device's own MQTT session, if it has one "
     "(ThingsBoard keeps one session per device by default); --no-connect leaves that out."
 )
 TLS_PROBE = 3.0
@@ -116,7 +116,9 @@ def _plan(run: Run, identifier: str) -> Plan:
     encrypted = target.transport.encrypted
     context = tls_context(target, run.options, run.get(CaEvidence)) if encrypted else None
     name = reference_name(target.reference_name)
-    endpoint = Endpoint(address, target.effective_port, name, context)
+    endpoint = Endpoint(
+        address, target.effective_port, name, context, run.options.proxy, run.options.family
+    )
     return Plan(endpoint, identifier, target.credentials)
 
 

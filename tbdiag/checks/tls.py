@@ -110,10 +110,20 @@ def _channel(run: Run) -> Channel | None:
 
 
 def _dial_again(run: Run, deadline: Deadline) -> Channel | None:
+    if run.options.proxy:
+        return _through_proxy(run, run.options.proxy, deadline)
     tcp = run.need(TcpEvidence)
     used = [(a.family, a.address) for a in tcp.attempts if a.address == tcp.connected]
     _, channels = dial(used, run.target.effective_port, deadline)
     return next(iter(channels.values()), None)
+
+
+def _through_proxy(run: Run, url: str, deadline: Deadline) -> Channel | None:
+    from tbdiag.protocol.proxy import dial_through, parse_proxy
+
+    target, family = run.target, run.options.family
+    _, way = dial_through(parse_proxy(url), target.host, target.effective_port, family, deadline)
+    return way if isinstance(way, Channel) else None
 
 
 def _failed(outcome: str, detail: str) -> HandshakeEvidence:
@@ -144,7 +154,8 @@ def _summary(evidence: HandshakeEvidence) -> str:
     if evidence.established:
         count = len(evidence.certificate_list) + len(evidence.unparsed)
         noun = "certificate" if count == 1 else "certificates"
-        return f"{evidence.version}, {evidence.cipher}, {count} {noun} presented"
+        alpn = f", ALPN {evidence.alpn}" if evidence.alpn else ""
+        return f"{evidence.version}, {evidence.cipher}{alpn}, {count} {noun} presented"
     return _failure(evidence)
 
 

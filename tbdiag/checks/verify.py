@@ -21,6 +21,8 @@ from tbdiag.protocol.x509 import name_match
 from tbdiag.registry import Blocked, Observation, check
 
 IMPORTS = ("OpenSSL.SSL", "cryptography.x509.verification", "mbedtls.x509", "mbedtls.version")
+NOTHING_SENT = ("client-key-mismatch", "client-certificate-unreadable")
+"""Outcomes of tls.handshake that come before its first byte."""
 
 
 @check(
@@ -46,7 +48,7 @@ def verify(run: Run) -> Observation[VerifyEvidence] | Blocked:
     if ca is None or not ca.certificates:
         return Blocked("ca.load", "there is no CA certificate to verify with")
     if shown is None or not shown.certificate_list:
-        return Blocked(_blocker(run), "the server presented no certificate")
+        return Blocked(_blocker(run), _without_certificate(shown))
     presented, server_name = shown.certificate_list, run.target.reference_name
     ask = decide_all if run.options.all_stacks else _asked_alone(client)
     decisions = ask(presented, ca.certificates, server_name, run.now)
@@ -77,12 +79,20 @@ def summary(evidence: VerifyEvidence) -> str:
     return f"trusted through {anchor.name} until {until:%Y-%m-%d} (path of {len(decision.path)})"
 
 
+def _without_certificate(shown: HandshakeEvidence | None) -> str:
+    if shown is None:
+        return "there was no handshake"
+    if shown.outcome in NOTHING_SENT:
+        return "the handshake was not begun: the client certificate cannot be used"
+    return "the server presented no certificate"
+
+
 def _blocker(run: Run) -> str:
     """The stage that kept the server's certificate from being seen."""
     dns, tcp = run.get(DnsEvidence), run.get(TcpEvidence)
     if dns is not None and dns.error:
         return "dns.resolve"
     over_tcp = run.target.transport is not Transport.COAPS
-    if over_tcp and dns is not None and (tcp is None or tcp.connected is None):
+    if over_tcp and (dns or tcp) and (tcp is None or tcp.connected is None):
         return "tcp.connect"
     return "tls.handshake"

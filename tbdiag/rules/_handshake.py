@@ -35,6 +35,7 @@ _BY_ALERT = {
     "inappropriate_fallback": "tls.protocol-version",
     "insufficient_security": "tls.no-common-cipher",
     "unrecognized_name": "tls.unrecognized-name",
+    "no_application_protocol": "tls.no-application-protocol",
 }
 
 

@@ -105,8 +105,8 @@ def _corrected(case: Case, host: str) -> str:
 
 
 def _decisive(tcp: TcpEvidence) -> TcpAttempt | None:
-    """The attempt that says why no address answered; None when one did."""
-    if tcp.connected:
+    """The attempt that says why no address answered; None when one did, or a proxy was asked."""
+    if tcp.connected or tcp.via_proxy:
         return None
     ranked = {outcome: rank for rank, outcome in enumerate(_DECISIVE)}
     return min(tcp.attempts, key=lambda a: ranked.get(a.outcome, len(ranked)), default=None)
@@ -266,7 +266,7 @@ def address_unreachable(case: Case, tcp: TcpEvidence) -> Iterator[Fault]:
     hang for as long as their time-out when the dead one comes first: they fail now and then. On
     loopback, and for IPv6 on a machine without IPv6, it is only worth knowing.
     """
-    if tcp.connected is None:
+    if tcp.connected is None or tcp.via_proxy:
         return
     for attempt in tcp.attempts:
         if attempt.outcome == "connected":

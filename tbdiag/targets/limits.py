@@ -12,7 +12,6 @@ from tbdiag.errors import UsageError
 DAY = 24 * 3600
 LONGEST_STRING = 65535
 """Bytes of an MQTT UTF-8 string (MQTT 3.1.1 section 1.5.3)."""
-PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
 def seconds(value: float) -> float:
@@ -43,9 +42,10 @@ def http_base(text: str) -> str:
 
 def proxy_url(text: str) -> str:
     """A proxy: its scheme, host and perhaps a login."""
-    url = _split(text, "--proxy")
-    if url.scheme not in PROXY_SCHEMES or not url.hostname:
-        raise UsageError("--proxy must be like http://host:3128 or socks5://host:1080")
+    from tbdiag.protocol.proxy import parse_proxy
+
+    _split(text, "--proxy")
+    parse_proxy(text)
     return text
 
 
