@@ -195,8 +195,10 @@ def _group_of(entry: Explanation, whole: str, lines: list[str]) -> tuple[str, ..
 
 def _standing(found: list[Match]) -> Iterable[Match]:
     """Without the general where something specific fits, and what is only part of a longer hit."""
-    if any(not m.explanation.general for m in found):
-        found = [m for m in found if not m.explanation.general]
+    specific = [m for m in found if not m.explanation.general]
+    if not specific:
+        return sorted(found, key=lambda m: -m.score)[:1]
+    found = specific
     return [m for m in found if not _covered(m, found)]
 
 

@@ -129,6 +129,8 @@ EXAMPLES = [
     ("x509: certificate is valid for a, not b", "x509.name-mismatch"),
     ("first bytes 15 03 03 00 02 02 0a", "mqtt.tls-port"),
     ("4.01", "coap.unauthorized"),
+    ("esp-tls: mbedtls_ssl_handshake returned -0x2700 then 0x801a", "clock.skew"),
+    ("error 0x801a", "tls.plaintext-port"),
     ("SSL_ERROR_SYSCALL errno=104", "tls.closed-in-handshake"),
 ]
 

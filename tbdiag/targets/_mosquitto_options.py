@@ -139,7 +139,8 @@ def _take(found: Arguments, name: str, rest: list[Word]) -> None:
 def _unknown(program: str, name: str) -> str:
     name = name.partition("=")[0]
     if name.startswith("-") and len(name) <= 30:
-        return f"{program} has no option {name} that tbdiag knows; it was left out. Check it"
+        return f"{program} has no option {name} that tbdiag knows; it was left out. "
+            f"See {program} --help"
     return (
         f"A word of the command belongs to no option and was left out; {program} stops with an "
         "error there. Is a quote missing around a value with spaces?"
