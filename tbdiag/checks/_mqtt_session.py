@@ -20,7 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from tbdiag.checks._mqtt_channel import ChannelFailed, Endpoint, open_channel
 from tbdiag.deadline import Deadline
 from tbdiag.errors import InternalError
-from tbdiag.evidence import ConnackAttempt
+from tbdiag.evidence import NOT_MQTT, ConnackAttempt
 from tbdiag.fact import Fact
 from tbdiag.model import Credentials
 from tbdiag.protocol import mqtt
@@ -32,6 +32,13 @@ FIRST_BYTES = 64
 MAX_PACKET = 1024 * 1024
 """The largest packet read, in bytes: ThingsBoard's own limit is 65,536."""
 MAX_RESPONSE = 65536
+FLOODED = "a flood of packets that nobody asked for"
+MAX_PACKETS = 2000
+"""Packets of one session after which the server counts as flooding: a diagnosis needs ten."""
+MAX_BYTES = 2 * MAX_PACKET
+"""The same in bytes."""
+READS_AT_ONCE = 64
+"""Packets read before those who wait are told, and before leaving is thought of."""
 CLOSE_WAIT = 0.3
 """Seconds that DISCONNECT may take to leave."""
 _PROTOCOLS = {Version.V5: MQTTProtocolVersion.MQTTv5, Version.V311: MQTTProtocolVersion.MQTTv311}
@@ -67,6 +74,8 @@ class Tap:
         self.subacks: dict[int, tuple[int, ...]] = {}
         self.messages: dict[str, bytes] = {}
         self.pongs = 0
+        self._packets = 0
+        self._bytes = 0
         self._version = version
         self._encrypted = encrypted
         self._reader = mqtt.PacketReader(MAX_PACKET)
@@ -74,15 +83,20 @@ class Tap:
     def note(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
         self.first_bytes += data[: max(0, FIRST_BYTES - len(self.first_bytes))]
+        self._bytes += len(data)
         if self.connack is None and self.fault is None:
             self.fault = self._not_a_connack(self.first_bytes[0])
         if self.fault:
             return
         try:
-            for header, body in self._reader.feed(data):
+            packets = self._reader.feed(data)
+            self._packets += len(packets)
+            for header, body in packets[:MAX_PACKETS]:
                 self._record(header, body)
         except mqtt.MalformedPacket as error:
             self.fault = ("not-mqtt", str(error))
+        if self._packets > MAX_PACKETS or self._bytes > MAX_BYTES:
+            self.fault = self.fault or ("not-mqtt", FLOODED)
 
     def _not_a_connack(self, first: int) -> tuple[str, str] | None:
         if first == _CONNACK_BYTE:
@@ -167,6 +181,8 @@ class Session:
                 ready.register(self.channel, selectors.EVENT_READ)
                 while self._client.socket() is not None and not self._leaving:
                     self._turn(ready)
+                    if self.tap.fault:
+                        return
         except Exception as error:  # noqa: BLE001 - told to the waiting stage, which raises it
             self._crash = error
         finally:
@@ -191,7 +207,9 @@ class Session:
         with suppress(BlockingIOError):
             self._wake_in.recv(4096)
         self._client.loop_read()
-        while self._client.socket() is not None and self.channel.pending():
+        for _ in range(READS_AT_ONCE):
+            if self._client.socket() is None or self.over or not self.channel.pending():
+                break
             self._client.loop_read()
         self._client.loop_misc()
         with self._changed:
@@ -223,7 +241,7 @@ class Session:
             said = f": {gone.reason_string}" if gone.reason_string else ""
             return f"DISCONNECT 0x{gone.code:02X} {gone.name}{said}"
         if self.tap.fault:
-            return f"malformed packet: {self.tap.fault[1]}"
+            return f"{NOT_MQTT}: {self.tap.fault[1]}"
         return self.channel.detail
 
     @property
@@ -340,7 +358,7 @@ class Link:
         self._reconnected = False
         self.publishing_ended = threading.Event()
         """Set once the test publish knows whether the session's end was its doing."""
-        self.delivered = False
+        self.closed_on_publish = False
 
     def again(self, old: Session, deadline: Deadline) -> Session | None:
         """A session after `old` was closed: at most one reconnection for all stages together."""

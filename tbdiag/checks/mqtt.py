@@ -39,7 +39,9 @@ milliseconds; two seconds leave room for a busy device actor. A broker that says
 that nobody listens is not waited for at all.
 """
 GENERIC_QUIET = 0.3
-"""The same where the broker granted QoS 2, which ThingsBoard never does."""
+"""The same where the broker granted QoS 2, which ThingsBoard never does, or refused the request."""
+PING_WAIT = 2.0
+"""Seconds to watch whether a session on which no message is tested stays open."""
 NO_MATCHING_SUBSCRIBERS = 0x10
 SESSION_TAKEN_OVER = 0x8E
 TAKEOVER = (
@@ -84,6 +86,7 @@ def connect(run: Run) -> Observation[MqttConnectEvidence]:
             attempts[-1] = _tls_port_or(attempts[-1], plan, run.deadline)
         if session:
             run.keep(link := Link(plan, session), link.close)
+            _see_it_stand(run, session)
     except ChannelFailed as error:
         attempts.append(ConnackAttempt("5", error.outcome, detail=str(error)))
     evidence = _connect_evidence(run, identifier, attempts, session)
@@ -91,10 +94,21 @@ def connect(run: Run) -> Observation[MqttConnectEvidence]:
     return Observation(evidence, passed, _connect_summary(evidence))
 
 
+def _see_it_stand(run: Run, session: Session) -> None:
+    """Wait for a PINGRESP, unless the test message is to show whether the session stays open.
+
+    Without it, an end right after CONNACK would be seen here or in a later stage, by the moment.
+    """
+    if with_publish(run.target, run.options) is not None:
+        session.ping(run.deadline.sooner(PING_WAIT))
+
+
 def _connect_evidence(
     run: Run, identifier: str, attempts: list[ConnackAttempt], session: Session | None
 ) -> MqttConnectEvidence:
     credentials = run.target.credentials
+    tested_later = with_publish(run.target, run.options) is None
+    gone = session if session and session.over and not tested_later else None
     return MqttConnectEvidence(
         tuple(attempts),
         accepted=session is not None,
@@ -102,8 +116,8 @@ def _connect_evidence(
         client_identifier=identifier,
         username_sent=credentials.mqtt_username is not None,
         credentials=_kind(credentials),
-        disconnected_after=session.how_it_ended if session and session.over else None,
-        disconnect_code=session.disconnect_code if session else None,
+        disconnected_after=gone.how_it_ended if gone else None,
+        disconnect_code=gone.disconnect_code if gone else None,
     )
 
 
@@ -205,7 +219,8 @@ def publish(run: Run) -> Observation[PublishEvidence] | Blocked:
         return Blocked("mqtt.connect", "there is no MQTT session")
     try:
         evidence = publish_and_probe(link, run.options, run.deadline)
-        link.delivered = evidence.delivered
+        closed = evidence.first.outcome == "closed"
+        link.closed_on_publish = closed and not evidence.delivered
     finally:
         link.publishing_ended.set()
     first = evidence.first
@@ -239,12 +254,14 @@ def attributes(run: Run) -> Observation[AttributesEvidence] | Blocked:
     if link is None:
         return Blocked("mqtt.connect", "there is no MQTT session")
     evidence = _request(link, link.session, run.deadline)
-    if evidence.outcome == "closed" and with_publish(run.target, run.options) is None:
-        # Both messages were under way: the request is tried alone once the other is settled.
+    if with_publish(run.target, run.options) is None:
+        # Both messages were under way: what became of this one must not depend on which was first.
         link.publishing_ended.wait(run.deadline.remaining())
-        if not link.delivered:
+        if link.closed_on_publish:
             reason = "the server closed the session during the test publish"
             return Blocked("mqtt.publish", reason)
+        if evidence.outcome != "closed":
+            return Observation(evidence, True, _attributes_summary(evidence))
         fresh = _fresh(link, evidence, run.deadline)
         evidence = _request(link, fresh, run.deadline) if fresh else evidence
     return Observation(evidence, True, _attributes_summary(evidence))
@@ -272,8 +289,10 @@ def _request(link: Link, session: Session, deadline: Deadline) -> AttributesEvid
 
 
 def _patience(session: Session, puback_code: int, deadline: Deadline) -> Deadline:
-    if puback_code >= NO_MATCHING_SUBSCRIBERS:
+    if puback_code == NO_MATCHING_SUBSCRIBERS:
         return deadline.sooner(0)
+    if puback_code > NO_MATCHING_SUBSCRIBERS:
+        return deadline.sooner(GENERIC_QUIET)
     granted = session.tap.subacks.get(session.subscription or 0, ())
     return deadline.sooner(GENERIC_QUIET if granted == (2,) else QUIET)
 
@@ -299,8 +318,8 @@ def _attributes_evidence(
         outcome,
         codes[0] if codes else None,
         ack.puback.code if ack else None,
-        session.disconnect_code,
-        session.how_it_ended if session.over else "",
+        session.disconnect_code if outcome == "closed" else None,
+        session.how_it_ended if outcome == "closed" else "",
         round((time.monotonic() - started) * 1000, 3),
     )
 

@@ -23,6 +23,7 @@ from tbdiag.evidence.network import (
     VerifyError,
 )
 from tbdiag.evidence.sessions import (
+    NOT_MQTT,
     AttributesEvidence,
     ConnackAttempt,
     HttpTokenEvidence,
@@ -34,6 +35,7 @@ from tbdiag.evidence.verification import ClientDecision, NameMatch, SecondOpinio
 
 __all__ = [
     "DAY",
+    "NOT_MQTT",
     "Alert",
     "AttributesEvidence",
     "CaEvidence",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from tbdiag.fact import Fact, field
 
+NOT_MQTT = "malformed packet"
+"""How the end of a session is told that this client broke off, because of what it received."""
+
 
 class HttpTokenEvidence(Fact, frozen=True):
     """http.token: `GET {base}/api/v1/{token}/attributes`. URLs here carry no token."""

@@ -23,7 +23,12 @@ _KINDS = {
     0x99: "payload",
 }
 _STAGE = "mqtt.publish"
-_ENDED = ("mqtt.session-takeover", "mqtt.disconnected", "mqtt.provision-session")
+_ENDED = (
+    "mqtt.session-takeover",
+    "mqtt.disconnected",
+    "mqtt.provision-session",
+    "mqtt.not-mqtt",
+)
 
 
 def kind_of_failure(case: Case, seen: PublishEvidence) -> str:

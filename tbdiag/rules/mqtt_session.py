@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tbdiag.context import Case
-from tbdiag.evidence import AttributesEvidence, MqttConnectEvidence, PublishEvidence
+from tbdiag.evidence import NOT_MQTT, AttributesEvidence, MqttConnectEvidence, PublishEvidence
 from tbdiag.model import Severity, Target
 from tbdiag.registry import Fault, rule
 from tbdiag.rules._mqtt_words import CONNACK_REFERENCE, check_line, connack
@@ -89,7 +89,9 @@ def not_mqtt(case: Case, seen: MqttConnectEvidence) -> Iterable[Fault]:
     The first bytes show what listens there: HTTP, SSH, a mail server. Repair: use the port of the
     MQTT transport, 8883 with TLS or 1883 without.
     """
-    last = seen.last
+    last, ended = seen.last, _end(case)
+    if ended and ended[0].startswith(NOT_MQTT):
+        yield _not_mqtt_later(case, ended[0])
     if last.outcome != "not-mqtt":
         return
     what = _GREETINGS.get(last.first_bytes[:4], "Another service")
@@ -99,6 +101,16 @@ def not_mqtt(case: Case, seen: MqttConnectEvidence) -> Iterable[Fault]:
         f"{what} listens on {case.target.address}.",
         "Use the port of the MQTT transport: "
         + check_line(case, port=8883 if case.target.transport.encrypted else 1883),
+        subject=case.target.address,
+    )
+
+
+def _not_mqtt_later(case: Case, detail: str) -> Fault:
+    return Fault(
+        f"The server accepted the session, and then sent what no MQTT server sends: {detail}.",
+        f"What listens on {case.target.address} only imitates an MQTT server, or is broken.",
+        "Use the port of the MQTT transport, or look at the proxy in front of it: "
+        + check_line(case),
         subject=case.target.address,
     )
 
@@ -190,7 +202,7 @@ def session_takeover(case: Case, target: Target) -> Iterable[Fault]:
     one token therefore disconnect each other for ever. Repair: one token for each client.
     """
     ended = _end(case)
-    if ended and ended[1] in (TAKEN_OVER, None):
+    if ended and ended[1] in (TAKEN_OVER, None) and not ended[0].startswith(NOT_MQTT):
         yield Fault(
             f"The server ended the session soon after it had accepted it: {ended[0]}.",
             "Another client uses the same token: ThingsBoard keeps one session per device, and the "
