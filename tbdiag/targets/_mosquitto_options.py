@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -72,6 +73,8 @@ _IDLE_SWITCHES = """
 --remove-retained --pretty --retain-as-published -w --watch --no-tls -2 -a
 """
 """Options without a value that change nothing of the diagnosis."""
+_NAME = re.compile(r"-[A-Za-z0-9]|--[a-z][a-z0-9-]{1,30}")
+"""What may be shown of an unknown option: `-uTOKEN` may not."""
 SECRET = {"username", "password"}
 """Values that may be a token; a shell variable in them is a remark, not a failure."""
 
@@ -138,9 +141,13 @@ def _take(found: Arguments, name: str, rest: list[Word]) -> None:
 
 def _unknown(program: str, name: str) -> str:
     name = name.partition("=")[0]
-    if name.startswith("-") and len(name) <= 30:
-        return f"{program} has no option {name} that tbdiag knows; it was left out. "
-            f"See {program} --help"
+    if _NAME.fullmatch(name):
+        return f"tbdiag knows no option {name} of {program}; it was left out. See {program} --help"
+    if name.startswith("-"):
+        return (
+            f"An option of the command has its value stuck to it, which {program} does not take; "
+            "it was left out. Put a space between the option and its value"
+        )
     return (
         f"A word of the command belongs to no option and was left out; {program} stops with an "
         "error there. Is a quote missing around a value with spaces?"

@@ -209,6 +209,7 @@ def test_mosquitto_sub_publishes_nothing() -> None:
     ("text", "words"),
     [
         ("mosquitto_pub -h h -m m --zzz", "no option --zzz"),
+        (f"mosquitto_pub -h h -m m -u{TOKEN}", "stuck"),
         ("mosquitto_pub -h h -m m stray", "belongs to no option"),
         ("mosquitto_pub --host=h -m m", "--host=value"),
         ("mosquitto_pub -h h", "no message"),
@@ -234,6 +235,7 @@ def test_mosquitto_sub_publishes_nothing() -> None:
 def test_what_is_remarked(text: str, words: str) -> None:
     """What cannot be followed, or does not mean what it seems, becomes a remark."""
     assert words in notes(text)
+    assert TOKEN not in notes(text)
 
 
 @pytest.mark.parametrize(
