@@ -68,15 +68,25 @@ def not_tls(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
     target = case.target
     names = {"unknown": "a protocol that is neither TLS nor MQTT"}
     protocol = names.get(tls.speaks or "unknown", (tls.speaks or "").upper())
-    usual = target.transport.default_port
     yield Fault(
         message=f"{target.address} answered with {tls.first_bytes[:_SHOWN]!r}, which is not TLS.",
         cause=f"Port {target.effective_port} serves {protocol}, not {target.transport}.",
-        fix=f"Use the port of MQTT over TLS: {_tbdiag(target, 'mqtts', usual)}"
-        if usual != target.effective_port
-        else f"On the server see which program has the port: sudo ss -ltnp 'sport = :{usual}'",
+        fix=_right_port(target, tls),
         subject=target.address,
     )
+
+
+def _right_port(target: Target, tls: HandshakeEvidence) -> str:
+    usual = target.transport.default_port
+    if target.transport is Transport.HTTPS and tls.speaks == "http":
+        return (
+            f"Use the port of https: {_tbdiag(target, 'https', usual)}. If the token may travel in"
+            f" clear: {_tbdiag(target, 'http', target.effective_port)}"
+        )
+    if usual == target.effective_port:
+        return f"On the server see which program has the port: sudo ss -lntup 'sport = :{usual}'"
+    what = "MQTT over TLS" if target.transport is Transport.MQTTS else str(target.transport)
+    return f"Use the port of {what}: {_tbdiag(target, target.transport, usual)}"
 
 
 @rule("tls.closed-in-handshake", stage="tls.handshake", needs=HandshakeEvidence)

@@ -15,6 +15,7 @@ from tbdiag.model import Credentials, Secret, Target, Transport
 from tbdiag.sandbox.authority import Authority, Issued
 from tbdiag.sandbox.broker import Broker
 from tbdiag.sandbox.connection import Tls
+from tbdiag.sandbox.datagrams import DatagramServer
 from tbdiag.sandbox.knobs import Fault
 from tbdiag.sandbox.profile import DEFAULT_TOKEN
 from tbdiag.sandbox.server import Server
@@ -28,7 +29,7 @@ class Stand:
     """
 
     target: Target
-    server: Server | None = None
+    server: Server | DatagramServer | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -118,7 +119,7 @@ class Room:
     @contextlib.contextmanager
     def serve(
         self,
-        server: Server,
+        server: Server | DatagramServer,
         cafile: bytes | str | None = None,
         options: dict[str, Any] | None = None,
         **changes: Any,
