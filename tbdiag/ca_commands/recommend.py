@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tbdiag.clients import client_named
 from tbdiag.deadline import Deadline
 from tbdiag.errors import UsageError
 from tbdiag.evidence import (
@@ -67,7 +68,13 @@ def recommend_for(
         fetched, problems = fetch_issuers(presented, deadline, private=private)
     sources = Sources.of(ca, verified.opinion if verified else SecondOpinion(), fetched)
     advice = recommend(presented, sources, target.reference_name, seen.now)
-    return _written(_report(seen, advice, problems), advice, output, form)
+    report = _report(seen, advice, problems)
+    if output is None or not advice.anchors:
+        return report
+    if client_named(options.client).id not in advice.accepted_by:
+        note = f"{output} was not written: {options.client} refuses the chain with this file"
+        return replace(report, notes=(*report.notes, note))
+    return _written(report, advice, Path(output), form)
 
 
 def _public(address: str) -> bool:
@@ -96,7 +103,7 @@ def _report(seen: Report, advice: Recommendation, problems: tuple[str, ...]) -> 
         command="recommend",
         source=seen.target.address,
         now=seen.now,
-        verdict=_verdict(advice, server),
+        verdict=_verdict(advice, server, seen.options.client),
         primary=server[0].rule if server else None,
         findings=server,
         certificates=advice.anchors,
@@ -120,22 +127,18 @@ def _about_the_server(seen: Report) -> tuple[Finding, ...]:
     )
 
 
-def _verdict(advice: Recommendation, server: tuple[Finding, ...]) -> Verdict:
-    if not advice.anchors or server or "openssl" not in advice.accepted_by:
+def _verdict(advice: Recommendation, server: tuple[Finding, ...], client: str) -> Verdict:
+    if not advice.anchors or server or client_named(client).id not in advice.accepted_by:
         return Verdict.FAILED
     if advice.confidence in ("unverified", "pinned") or advice.warnings:
         return Verdict.WARNING
     return Verdict.OK
 
 
-def _written(
-    report: CaReport, advice: Recommendation, output: str | Path | None, form: str
-) -> CaReport:
-    if output is None or not advice.anchors:
-        return report
+def _written(report: CaReport, advice: Recommendation, output: Path, form: str) -> CaReport:
     data = encode(advice.anchors, form)
     try:
-        write_atomically(Path(output), data)
+        write_atomically(output, data)
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(

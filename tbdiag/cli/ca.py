@@ -118,6 +118,7 @@ def ca_fetch(
 @click.option("--server-name", help="Name the certificate must carry; default the host.")
 @click.option("--http-url", help="HTTP base of the installation, for its CA download.")
 @click.option("--proxy", help="http://host:port or socks5://host:port.")
+@click.option("--client", type=CLIENTS, default="openssl", help="The device's TLS stack.")
 @click.option("--aia", is_flag=True, help="Fetch absent issuers from where certificates say.")
 @click.option("--timeout", type=float, default=30.0, help="Seconds for the whole run.")
 def ca_recommend(target: str, output: str | None, form: str, aia: bool, **given: Any) -> int:
@@ -132,7 +133,12 @@ def ca_recommend(target: str, output: str | None, form: str, aia: bool, **given:
     from tbdiag.report.recommendation import recommendation_text
     from tbdiag.targets import limits
 
-    options = _options(given, proxy=given["proxy"], timeout=limits.seconds(given["timeout"]))
+    options = _options(
+        given,
+        proxy=given["proxy"],
+        timeout=limits.seconds(given["timeout"]),
+        client=given["client"],
+    )
     report = recommend_for(_recommend_target(target, given), options, output, form, aia=aia)
 
     def rendered(**look: Any) -> str:

@@ -94,6 +94,8 @@ def _apply(flags: list[Any], command: Callable[..., Any]) -> Callable[..., Any]:
 @_target_flags
 @_message_flags
 @_judgement_flags
+@click.option("--baseline", metavar="FILE", help="Compare the server with this saved baseline.")
+@click.option("--save-baseline", metavar="FILE", help="Save what the server presents today.")
 @click.option(
     "--mosquitto",
     metavar="COMMAND",
@@ -128,6 +130,10 @@ def check_command(**given: Any) -> int:
             report = check(target, options, observer=progress, notify=progress.notify)
         finally:
             progress.clear()
+    if given["save_baseline"]:
+        from tbdiag.baseline import save_baseline
+
+        save_baseline(report, given["save_baseline"])
     emit(
         report,
         given["format_id"],
@@ -270,6 +276,11 @@ def _options(given: Given, asked: Mapping[str, Any]) -> Options:
     chosen |= {name: True for name in ("insecure", "round_trip") if given[name]}
     if given["alpn"]:
         chosen["alpn"] = limits.alpn(given["alpn"])
+    if given["baseline"]:
+        from tbdiag.baseline import load_baseline
+
+        known = {"baseline": load_baseline(given["baseline"])}
+        chosen["extra"] = {**chosen.get("extra", {}), **known}
     if given["ignore"]:
         chosen["ignore"] = known_rules(given["ignore"])
     return Options(**chosen)

@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import AuthorityInformationAccessOID
+
 from tbdiag.registry import scenario
 from tbdiag.sandbox.authority import Authority, pem, self_signed
 from tbdiag.sandbox.connection import Tls
-from tbdiag.sandbox.http import HttpApi
+from tbdiag.sandbox.http import Answer, HttpApi, Response
 from tbdiag.sandbox.stand import Room, Stand
 
 REFUSED = {"tls.handshake": "ok", "tls.verify": "failed", "mqtt.connect": "blocked"}
@@ -41,6 +45,19 @@ def missing_intermediate(room: Room) -> Iterator[Stand]:
     """The server presents its certificate alone; the CA file holds the right root."""
     with room.serve_chain(room.issue().presenting()) as stand:
         yield stand
+
+
+@scenario("missing-intermediate-aia", primary="x509.missing-intermediate", status=REFUSED)
+@contextmanager
+def missing_intermediate_aia(room: Room) -> Iterator[Stand]:
+    """As missing-intermediate, and the certificate says where its issuer is to be had (AIA)."""
+    der = room.intermediate.certificate.public_bytes(Encoding.DER)
+    with HttpApi(faults=[Answer(Response(200, der), "/intermediate.der")]) as web:
+        location = x509.UniformResourceIdentifier(f"{web.url}/intermediate.der")
+        access = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, location)
+        issued = room.issue(extensions=[(x509.AuthorityInformationAccess([access]), False)])
+        with room.serve_chain(issued.presenting()) as stand:
+            yield stand
 
 
 @scenario("ca-file-is-leaf", primary="x509.ca-file-is-end-entity", status=REFUSED)
