@@ -137,7 +137,7 @@ def _find(chain: Chain, certificate: Certificate, trusted: bool = False) -> Card
 
 def _link(chain: Chain, path: tuple[Certificate, ...]) -> None:
     for child, issuer in pairwise(path):
-        start, end = _find(chain, child), _find(chain, issuer, trusted=issuer == path[-1])
+        start, end = _find(chain, child), _find(chain, issuer)
         if start and end and start is not end:
             chain.links.append(Link(start, end, "issued by"))
     top = path[-1] if path else None
@@ -196,6 +196,7 @@ def _break(chain: Chain, path: tuple[Certificate, ...]) -> None:
         )
         if same_name:
             same_name.on_path = True
+            same_name.faults.append("same name, other key")
             chain.links.append(Link(start, same_name, "same name, other key", broken=True))
             return
         missing = Card(None, _short(top.issuer), "issuer, missing", True)

@@ -68,7 +68,7 @@ def _title(chain: Chain) -> str:
 
 
 def _heading(x: float, y: float, words: str, layout: Layout) -> Element:
-    return text(x, y, fitted(words, layout.card, 13), "head")
+    return text(x, y, fitted(words, layout.card, 13, bold=True), "head")
 
 
 def _place(cards: list[Card], x: float, top: float, places: Places) -> float:
@@ -89,7 +89,7 @@ def _card(card: Card, at: tuple[float, float], layout: Layout) -> Element:
         detail = f"until {certificate.not_after:%Y-%m-%d} · {certificate.key}"
         detail += f" · {certificate.signature_hash}" if certificate.signature_hash else ""
     if card.faults:
-        below = text(PAD, 66, fitted(f"✕ {'; '.join(card.faults)}", room, 13), "fault")
+        below = text(PAD, 66, fitted(f"✕ {'; '.join(card.faults)}", room, 13, bold=True), "fault")
     else:
         below = text(PAD, 66, fitted(detail, room, 12), "detail")
     return window(
@@ -99,7 +99,7 @@ def _card(card: Card, at: tuple[float, float], layout: Layout) -> Element:
         CARD,
         box(1, 1, layout.card - 2, CARD - 2, look),
         text(PAD, 22, fitted(card.role.upper(), room - 40, 11), "role"),
-        text(PAD, 44, fitted(card.title, room, 15), "name"),
+        text(PAD, 44, fitted(card.title, room, 15, bold=True), "name"),
         below,
         _whole(card, detail),
     )
@@ -124,9 +124,7 @@ def _link(link: Link, places: Places, layout: Layout) -> Element:
     children = [path(curve, look), _arrow(end, b, "right", look)]
     if link.broken:
         children.append(_cross(middle, (a + b) / 2))
-    words = fitted(link.text, end - start + 60, 11)
-    label = text(middle, min(a, b) - 8 if a == b else (a + b) / 2 - 16, words, "label mid")
-    return element("g", *children, None if a != b and not link.broken else label)
+    return element("g", *children)
 
 
 def _down(x: float, top: float, bottom: float, link: Link, look: str) -> Element:

@@ -7,8 +7,10 @@ from xml.etree.ElementTree import Element
 from tbdiag.report._markup import Child, element
 from tbdiag.report.text import columns
 
-GLYPH = 0.56
+GLYPH = 0.58
 """The width of an ordinary character, in font sizes: an upper estimate for the fonts we ask for."""
+BOLD = 0.68
+"""The same for semibold text."""
 
 
 def svg(width: float, height: float, title: str, *children: Child, class_: str) -> Element:
@@ -28,9 +30,9 @@ def text(x: float, y: float, words: str, class_: str, **more: object) -> Element
     return element("text", words, x=x, y=y, class_=class_, **more)
 
 
-def fitted(words: str, width: float, size: float) -> str:
+def fitted(words: str, width: float, size: float, *, bold: bool = False) -> str:
     """`words` cut with an ellipsis to what fits into `width` at a font size."""
-    room = width / (size * GLYPH)
+    room = width / (size * (BOLD if bold else GLYPH))
     if columns(words) <= room:
         return words
     used, kept = 1.0, ""

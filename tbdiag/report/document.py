@@ -20,6 +20,9 @@ from tbdiag.redact import map_text
 
 MAX_LISTED = 200
 """Items of one list in the evidence that are written out; the rest is counted."""
+ORDINARY_SIZE = 200_000
+"""Bytes of a document below which no text in it needs to be cut."""
+LONGEST_TEXT = 4_000
 
 StatusWord = Literal["ok", "warning", "failed", "blocked", "not-applicable", "error"]
 
@@ -149,14 +152,23 @@ def document(report: Report) -> ReportDocument:
 
 
 def encode(report: Report) -> bytes:
-    """The report as JSON in UTF-8; half surrogates (of file names) become backslash text."""
+    """The report as JSON in UTF-8.
+
+    Half surrogates (of file names) become backslash text. In a large document texts longer than
+    `LONGEST_TEXT` characters are cut, and say so.
+    """
     try:
-        return msgspec.json.encode(document(report))
+        encoded = msgspec.json.encode(document(report))
     except UnicodeEncodeError:
-        return msgspec.json.encode(document(map_text(report, _encodable)))
+        encoded = b""
+    if encoded and len(encoded) <= ORDINARY_SIZE:
+        return encoded
+    return msgspec.json.encode(document(map_text(report, _bounded)))
 
 
-def _encodable(text: str) -> str:
+def _bounded(text: str) -> str:
+    if len(text) > LONGEST_TEXT:
+        text = f"{text[:LONGEST_TEXT]}… ({len(text):,} characters, cut)"
     return text.encode("utf-8", "backslashreplace").decode()
 
 
