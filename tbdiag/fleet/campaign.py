@@ -1,0 +1,59 @@
+"""One run over a fleet: what is left to do, what is done, and both written down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+
+from tbdiag.fact import Record, field, replace
+from tbdiag.fleet.config import Fleet
+from tbdiag.fleet.history import History
+from tbdiag.fleet.journal import Journal
+from tbdiag.fleet.runner import finished
+from tbdiag.fleet.spec import Spec
+from tbdiag.fleet.summary import Summary
+from tbdiag.fleet.work import Result, Settings
+
+BATCH = 64
+"""Results that are written down together when they come fast."""
+
+
+class Campaign(Record):
+    """A fleet being checked. `history` None: nothing is remembered beyond this run."""
+
+    fleet: Fleet
+    settings: Settings
+    journal: Journal
+    history: History | None = None
+    summary: Summary = field(default_factory=Summary)
+
+    def earlier(self) -> Iterator[Result]:
+        """The results that an interrupted run left in the journal, counted in."""
+        for result in self.journal.results(self.fleet.specs):
+            self.summary.add(result.outcome)
+            yield result
+
+    def results(self, executor: Executor, at_once: int) -> Iterator[Result]:
+        """Check what is left; a result is yielded once journal and history hold it."""
+        fresh: list[Result] = []
+        for result in finished(self._left(), self.settings, executor, at_once):
+            if result is not None:
+                fresh.append(result)
+            if result is None or len(fresh) >= BATCH:
+                yield from self._written(fresh)
+                fresh = []
+        yield from self._written(fresh)
+
+    def _left(self) -> Iterator[Spec]:
+        known = self.history.baselines() if self.history else {}
+        for spec in self.fleet.specs:
+            if spec.key not in self.journal:
+                yield replace(spec, baseline=known[spec.name]) if spec.name in known else spec
+
+    def _written(self, results: list[Result]) -> Iterator[Result]:
+        if self.history and results:
+            self.history.record(result.outcome for result in results)
+        for result in results:
+            self.journal.add(result)
+            self.summary.add(result.outcome)
+            yield result

@@ -1,0 +1,95 @@
+"""What a worker does with one target: a function and its arguments, all of which can be pickled."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from tbdiag import pipeline
+from tbdiag.errors import UsageError
+from tbdiag.fact import Fact, replace
+from tbdiag.fleet.outcome import Outcome, failed_outcome, outcome_of
+from tbdiag.fleet.spec import Spec
+from tbdiag.turns import Turns
+
+if TYPE_CHECKING:
+    from tbdiag.model import Options, Report, Target
+
+FRAGMENTS = {"json": "jsonl", "jsonl": "jsonl", "junit": "junit", "prometheus": "prometheus"}
+"""Format of a fleet -> the report format of which one piece per target is kept."""
+_TURNS = Turns()
+
+
+class Settings(Fact, frozen=True):
+    """How every target of a run is checked, and what is kept of each report."""
+
+    only_tls: bool = False
+    """Stop before MQTT: nothing secret is needed, and only the deciding client stack is asked."""
+    format: str = "table"
+    strict: bool = False
+    at: datetime | None = None
+    timeout: float | None = None
+    """These and the next override the fleet file where they are given."""
+    warn_days: float | None = None
+    critical_days: float | None = None
+
+    def options(self, spec: Spec) -> Options:
+        """The options of one target in this run."""
+        names = ("at", "timeout", "warn_days", "critical_days")
+        changes: dict[str, Any] = {
+            n: getattr(self, n) for n in names if getattr(self, n) is not None
+        }
+        if self.only_tls:
+            changes |= {"connect": False, "compare_web": False, "all_stacks": False}
+        if spec.baseline:
+            changes["extra"] = spec.options.extra | {"baseline": spec.baseline}
+        return replace(spec.options, **changes) if changes else spec.options
+
+
+class Result(Fact, frozen=True):
+    """One checked target: what is remembered, and its piece of the output."""
+
+    key: str
+    """The key of its spec."""
+    outcome: Outcome
+    fragment: str = ""
+
+
+def check_spec(spec: Spec, settings: Settings) -> Result:
+    """Check one target and keep what `settings` asks for; never raises for the target's faults.
+
+    Secrets are read here, from this machine's environment and files. The report itself is dropped.
+    """
+    try:
+        report = report_on(spec, settings)
+    except UsageError as error:
+        text = f"cannot be checked: {error}"
+        now = datetime.now(UTC)
+        return Result(spec.key, failed_outcome(spec.name, spec.target.address, text, now))
+    outcome = outcome_of(spec.name, report, spec.baseline)
+    return Result(spec.key, outcome, fragment_of(report, settings))
+
+
+def report_on(spec: Spec, settings: Settings) -> Report:
+    """The report on one target; UsageError when a secret is missing where this runs."""
+    options = settings.options(spec)
+    if settings.only_tls:
+        return _in_turn(spec.target, options)
+    target = spec.resolved(os.environ) if options.connect else spec.target
+    return pipeline.check(target, options)
+
+
+def _in_turn(target: Target, options: Options) -> Report:
+    """The check in this thread alone: it gives its turn away only while it waits."""
+    with _TURNS:
+        return pipeline.check(target, options, inline=True)
+
+
+def fragment_of(report: Report, settings: Settings) -> str:
+    """The piece of the output that stands for this report; empty where the outcome is enough."""
+    if settings.format not in FRAGMENTS:
+        return ""
+    from tbdiag.report import render
+
+    return render(report, FRAGMENTS[settings.format], strict=settings.strict)
