@@ -11,7 +11,7 @@ from tbdiag.checks._second_opinion import public_anchor
 from tbdiag.checks.ca import load_source
 from tbdiag.checks.ca import summary as ca_summary
 from tbdiag.checks.verify import summary as verify_summary
-from tbdiag.clients import client_named, decide_all
+from tbdiag.clients import client_named, decide_all, require_verdict
 from tbdiag.context import Case, Run
 from tbdiag.deadline import Deadline
 from tbdiag.errors import UsageError
@@ -101,6 +101,7 @@ def _verified(
         return None
     decisions = decide_all(chain, ca.certificates, server_name, now)
     evidence = VerifyEvidence(now, name_match(server_name, chain[0]), client.id, decisions)
+    require_verdict(evidence.deciding)
     if evidence.trusted or ca.public:
         return evidence
     return evidence.with_opinion(SecondOpinion(public_anchor=public_anchor(chain, now)))

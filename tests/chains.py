@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -201,7 +200,6 @@ def judged(
     options: Options | None = None,
     public: bool = False,
     host: str | None = None,
-    web: Sequence[Certificate] = (),
 ) -> Judged:
     """Let every rule judge `subject` as tls.verify would have recorded it."""
     presented, anchors = subject.facts()
@@ -211,7 +209,7 @@ def judged(
         name=name_match(name, presented[0]),
         decided_by=client,
         decisions=decide_all(presented, anchors, name, at),
-        opinion=opinion or SecondOpinion(web_chain=tuple(web)),
+        opinion=opinion or SecondOpinion(),
     )
     source = CaSource("ca.pem", "public" if public else "file", "ca.pem", certificates=anchors)
     shown = HandshakeEvidence(name, True, "established", certificate_list=presented)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tbdiag.checks._applies import encrypted_only
 from tbdiag.checks._second_opinion import second_opinion
-from tbdiag.clients import Client, client_named, decide_all
+from tbdiag.clients import Client, client_named, decide_all, require_verdict
 from tbdiag.context import Run
 from tbdiag.evidence import (
     CaEvidence,
@@ -59,6 +59,7 @@ def verify(run: Run) -> Observation[VerifyEvidence] | Blocked:
         decisions=decisions,
         insecure=run.options.insecure,
     )
+    require_verdict(evidence.deciding)
     opinion = second_opinion(run, ca, presented, trusted=evidence.trusted)
     evidence = evidence.with_opinion(opinion)
     return Observation(evidence, evidence.trusted, summary(evidence))
@@ -71,8 +72,6 @@ def _asked_alone(client: Client) -> Callable[..., tuple[ClientDecision, ...]]:
 def summary(evidence: VerifyEvidence) -> str:
     """One line for the table: through which anchor and until when, or the stack's own reason."""
     decision = evidence.deciding
-    if decision.verdict == "unknown":
-        return f"unknown: {decision.reason}"
     if not evidence.trusted:
         return f"not trusted: {decision.reason}"
     anchor, until = decision.path[-1], decision.expires

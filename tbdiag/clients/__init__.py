@@ -99,3 +99,9 @@ def decide_all(
 ) -> tuple[ClientDecision, ...]:
     """The verdict of every stack; see `Client.decide` for the arguments."""
     return tuple(client.decide(presented, anchors, server_name, at) for client in CLIENTS.values())
+
+
+def require_verdict(decision: ClientDecision) -> None:
+    """UsageError when the stack that is to decide could not be asked: its library is missing."""
+    if decision.verdict == "unknown":
+        raise UsageError(f"--client {decision.client}: {decision.reason}")

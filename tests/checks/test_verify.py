@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,6 +75,14 @@ def test_an_unknown_client_is_a_usage_error() -> None:
     """--client takes the stacks of the table only."""
     with pytest.raises(UsageError):
         verify(run_of(chains()["good"], client="netscape"))
+
+
+def test_a_client_whose_library_is_missing_cannot_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """--client mbedtls without python-mbedtls is a usage error with the command to install it."""
+    monkeypatch.setitem(sys.modules, "mbedtls", None)
+    monkeypatch.setitem(sys.modules, "mbedtls.version", None)
+    with pytest.raises(UsageError, match="pip install"):
+        verify(run_of(chains()["good"], client="mbedtls"))
 
 
 def test_without_anchors_it_is_blocked_by_ca_load() -> None:

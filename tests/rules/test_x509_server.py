@@ -43,7 +43,6 @@ FAULTS: dict[str, dict[str, Severity]] = {
         "x509.client-stacks-disagree": WARNING,
     },
 }
-NEEDS_MBEDTLS = {"weak-key", "reversed", "ed25519", "name-constraint-kept"}
 
 
 @pytest.mark.parametrize(("name", "expected"), FAULTS.items())
