@@ -87,7 +87,8 @@ def http_target(
     if "insecure" in given:
         options["insecure"] = True
     if given.get("proxy"):
-        options["proxy"] = _resolved(given, "proxy")
+        proxy = str(_resolved(given, "proxy"))
+        options["proxy"] = proxy if "://" in proxy else f"http://{proxy}"
     cafile = _resolved(given, "cafile")
     target = _target(url, given, token, (cafile,) if cafile else ("public",))
     return replace(

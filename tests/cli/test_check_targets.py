@@ -198,6 +198,8 @@ REFUSED = [
     "--mosquitto ''",
     f"--mosquitto 'mosquitto_pub -u {SECRET} -h'",
     "--gateway-config absent.json",
+    "--mosquitto 'mosquitto_pub -h h -m m --proxy nonsense'",
+    "--mosquitto 'mosquitto_pub -h h -m m --tls-alpn \u00fc'",
     f"mqtts://{SECRET}@h",
     f"mqtts://{SECRET}@h:x",
     f"{SECRET}@h",

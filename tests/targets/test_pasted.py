@@ -305,6 +305,7 @@ def test_trust_of_curl_and_coap_client() -> None:
     assert parse_pasted(f"curl -sk https://h{api}").options["insecure"] is True
     assert parse_pasted(f"curl https://h{api}").target.cafile == ("public",)
     assert parse_pasted(f"curl --cacert x https://h{api}").target.cafile == ("x",)
+    assert parse_pasted(f"curl -x p:3128 https://h{api}").options["proxy"] == "http://p:3128"
     block = f"curl -o r.pem {DOWNLOAD}\ncoap-client-openssl -m POST -R r.pem coaps://h{api}"
     assert parse_pasted(block).target.cafile == (DOWNLOAD,)
     x509 = "coap-client-openssl -c c.pem -j k.pem coaps://h/api/v1/telemetry"
