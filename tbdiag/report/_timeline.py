@@ -68,13 +68,13 @@ def _draw(
     bottom = TOP + ROW * len(rows)
     axis = Axis(8, width - 8, width * 0.34)
     parts = _ticks(axis, bottom, width < 500)
+    for index, (_, certificate) in enumerate(rows):
+        parts += _bar(axis, TOP + ROW * index + 22, certificate, report)
+    parts.append(line(axis.now, TOP - 8, axis.now, bottom, "now"))
     for index, (place, certificate) in enumerate(rows):
-        parts += _row(report, axis, TOP + ROW * index, place, certificate)
+        parts += _label(report, axis, TOP + ROW * index + 14, place, certificate)
     today = "judged at" if report.options.at else "today"
-    parts += [
-        line(axis.now, TOP - 8, axis.now, bottom, "now"),
-        text(axis.now, 16, f"{today} {report.now:%Y-%m-%d}", "today mid"),
-    ]
+    parts.append(text(axis.now, 16, f"{today} {report.now:%Y-%m-%d}", "today mid"))
     words = "; ".join(f"{c.name} until {c.not_after:%Y-%m-%d}" for _, c in rows)
     return svg(width, bottom + 22, f"Validity: {words}", *parts, class_=f"pic {class_}")
 
@@ -94,38 +94,31 @@ def _ticks(axis: Axis, bottom: float, narrow: bool) -> list[Element]:
     return parts
 
 
-def _row(
-    report: Report, axis: Axis, top: float, place: str, certificate: Certificate
+def _label(
+    report: Report, axis: Axis, y: float, place: str, certificate: Certificate
 ) -> list[Element]:
-    start = (certificate.not_before - report.now) / DAY
-    end = certificate.days_left(report.now)
     room = axis.right - axis.left
-    left, look = _left(end, start, report, certificate)
-    words = f"{certificate.name} ({place})"
-    y = top + 22
+    left, look = _left(report, certificate)
+    if room < 500:
+        left = left.removeprefix("until ")
+    words = fitted(f"{certificate.name} ({place})", room - 190, 12)
     return [
-        text(axis.left, top + 14, fitted(words, room - 190, 12), "detail"),
-        text(
-            axis.right,
-            top + 14,
-            left if room > 500 else left.removeprefix("until "),
-            f"days end {look}",
-        ),
-        box(axis.left, y, room, BAR, "track", r=3),
-        *_bar(axis, y, start, end, warn_below(certificate, report.options), report),
+        text(axis.left, y, words, "detail"),
+        text(axis.right, y, left, f"days end {look}"),
     ]
 
 
-def _bar(
-    axis: Axis, y: float, start: float, end: float, warn: float, report: Report
-) -> list[Element]:
+def _bar(axis: Axis, y: float, certificate: Certificate, report: Report) -> list[Element]:
     """The validity in up to three colours: good, from the warning on, from the error on."""
-    critical = critical_below(report.options)
-    edges = [start, max(start, end - max(warn, critical)), max(start, end - critical), end]
+    track = box(axis.left, y, axis.right - axis.left, BAR, "track", r=3)
+    start = (certificate.not_before - report.now) / DAY
+    end = certificate.days_left(report.now)
     if end < 0:
-        return [_piece(axis, y, start, end, "past")]
+        return [track, _piece(axis, y, start, end, "past")]
+    warn, critical = warn_below(certificate, report.options), critical_below(report.options)
+    edges = [start, max(start, end - max(warn, critical)), max(start, end - critical), end]
     looks = ("good", "warn", "bad")
-    return [
+    return [track] + [
         _piece(axis, y, before, after, look)
         for before, after, look in zip(edges[:3], edges[1:], looks, strict=True)
         if after > before
@@ -137,11 +130,12 @@ def _piece(axis: Axis, y: float, start: float, end: float, look: str) -> Element
     return box(x, y, max(axis.at(end) - x, 2), BAR, f"bar {look}", r=3)
 
 
-def _left(end: float, start: float, report: Report, certificate: Certificate) -> tuple[str, str]:
+def _left(report: Report, certificate: Certificate) -> tuple[str, str]:
+    end = certificate.days_left(report.now)
     until = f"until {certificate.not_after:%Y-%m-%d}"
     if end < 0:
         return f"expired {certificate.not_after:%Y-%m-%d} ({_amount(-end)} ago)", "bad"
-    if start > 0:
+    if certificate.not_yet_valid(report.now):
         return f"not before {certificate.not_before:%Y-%m-%d}", "bad"
     if end < critical_below(report.options):
         return f"{until}, {_amount(end)}", "bad"
