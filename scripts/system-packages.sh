@@ -9,7 +9,9 @@ PATH=$PATH:/usr/sbin # where Debian puts mosquitto, and not on every user's PATH
 # program, Debian package, the tests that need it
 programs='mosquitto mosquitto tests against a real broker
 mosquitto_pub mosquitto-clients tests that compare with mosquitto_pub
-openssl openssl tests that compare with the openssl command'
+openssl openssl tests that compare with the openssl command
+promtool prometheus tests that check the metrics
+chromium chromium tests that open the HTML report'
 
 missing() {
     local program package tests
