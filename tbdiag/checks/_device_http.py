@@ -56,6 +56,7 @@ class Api(Fact, frozen=True):
     target: Target
     address: str
     context: ssl.SSLContext | None
+    proxy: str | None = None
 
     @property
     def base_url(self) -> str:
@@ -80,7 +81,8 @@ def open_api(run: Run) -> Api:
     target = run.target
     encrypted = target.transport.encrypted
     context = tls_context(target, run.options, run.get(CaEvidence)) if encrypted else None
-    api = Api(target, run.need(TcpEvidence).connected or target.host, context)
+    address = run.need(TcpEvidence).connected or target.host
+    api = Api(target, address, context, run.options.proxy)
     return run.keep(api, lambda: None)
 
 
@@ -115,6 +117,7 @@ def _fetched(api: Api, method: str, path: str, body: bytes | None, deadline: Dea
         with (
             httpx.Client(
                 verify=api.context or False,  # False: there is no TLS on a typed http://
+                proxy=api.proxy,
                 trust_env=False,
                 follow_redirects=False,
                 timeout=max(deadline.remaining(), 0.001),
@@ -130,6 +133,8 @@ def _fetched(api: Api, method: str, path: str, body: bytes | None, deadline: Dea
             return _read(response, deadline)
     except httpx.TimeoutException:
         return Reply("timeout", detail="no answer in time")
+    except ImportError:  # httpx leaves SOCKS to a package of its own
+        return Reply("unreachable", detail="SOCKS for HTTP needs socksio: pip install socksio")
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         return _failure(error)
 
