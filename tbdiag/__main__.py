@@ -12,8 +12,11 @@ def main() -> None:
 
         print(f"tbdiag {__version__}")
         return
+    import gc
+
     from tbdiag.cli import run
 
+    gc.set_threshold(50_000, 20, 20)  # imports make objects that stay: do not look through them
     sys.exit(run(sys.argv[1:]))
 
 

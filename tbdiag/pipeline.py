@@ -225,7 +225,7 @@ def check(
     if now.tzinfo is None:
         raise UsageError("options.at must carry a time zone: datetime(…, tzinfo=UTC)")
     started = time.monotonic()
-    registry.load("checks")
+    registry.load("checks", target.transport.value)
     limit = Deadline.after(options.timeout)
     run = Run(target, options, now, limit, notify=notify or (lambda _text: None))
     run._evidence[Target] = target
@@ -268,7 +268,7 @@ def _import_ahead(checks: Iterable[Check], target: Target, options: Options) -> 
     ]
 
     def import_all() -> None:
-        registry.load("rules")
+        registry.load("rules", target.transport.value)
         for name in modules:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
@@ -284,7 +284,7 @@ def judge(
     Pure. Findings come in pipeline order, errors before warnings within a stage. A failed stage
     without an error finding gets `tbdiag.unexplained` with its raw facts.
     """
-    registry.load("rules")
+    registry.load("rules", case.target.transport.value)
     order = {stage.id: index for index, stage in enumerate(stages)}
     found = list(_all_findings(case))
     explained = {f.stage for f in found if f.severity is Severity.ERROR}

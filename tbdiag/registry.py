@@ -273,15 +273,21 @@ def scenario(
     return register
 
 
+DEVICE_TRANSPORTS = {"http_device": ("https", "http"), "coap": ("coaps", "coap")}
+"""Modules of checks and rules that only these transports need: no others pay for their import."""
+
+
 @functools.cache
-def load(package: str) -> None:
+def load(package: str, transport: str | None = None) -> None:
     """Import every module of `tbdiag.<package>` so that its decorators run; once per process.
 
-    Modules whose name starts with an underscore hold shared code and are left to their importers.
+    With `transport`, modules that only other transports need are left out. Modules whose name
+    starts with an underscore hold shared code and are left to their importers.
     """
     module = importlib.import_module(f"tbdiag.{package}")
     for info in pkgutil.iter_modules(module.__path__):
-        if not info.name.startswith("_"):
+        needed = transport is None or transport in DEVICE_TRANSPORTS.get(info.name, (transport,))
+        if needed and not info.name.startswith("_"):
             importlib.import_module(f"tbdiag.{package}.{info.name}")
 
 

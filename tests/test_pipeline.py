@@ -34,7 +34,7 @@ def empty_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """A registry with nothing in it, and nothing loaded into it."""
     monkeypatch.setattr(registry, "CHECKS", {})
     monkeypatch.setattr(registry, "RULES", {})
-    monkeypatch.setattr(registry, "load", lambda _package: None)
+    monkeypatch.setattr(registry, "load", lambda *_: None)
 
 
 pytestmark = pytest.mark.usefixtures("empty_registry")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from typing import NoReturn
 
 from tbdiag.checks._mqtt_session import Link, Session
+from tbdiag.checks._payload import json_fault
 from tbdiag.deadline import Deadline
 from tbdiag.errors import UsageError
 from tbdiag.evidence import PublishAttempt, PublishEvidence
@@ -123,23 +123,6 @@ def _worth_probing(options: Options) -> bool:
     """Whether `v2/t/j` can tell more: it takes JSON only, and what is too large stays so."""
     looks_like_json = options.payload.lstrip()[:1] in (b"{", b"[")
     return looks_like_json and len(options.payload) < LARGEST and options.topic != PROBE_TOPIC
-
-
-def json_fault(payload: bytes) -> str | None:
-    """Why `payload` is no JSON object or array (RFC 8259), or None when it is one."""
-    try:
-        value = json.loads(payload, parse_constant=_no_constant)
-    except RecursionError:
-        return "nested too deeply"
-    except (ValueError, UnicodeDecodeError) as error:
-        return "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-    if isinstance(value, (dict, list)):
-        return None
-    return f"a JSON {type(value).__name__}, neither object nor array"
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def round_trip(link: Link, deadline: Deadline) -> bool:

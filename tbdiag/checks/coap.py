@@ -11,7 +11,7 @@ from tbdiag.checks._applies import (
     with_device_token,
 )
 from tbdiag.checks._dtls import addresses
-from tbdiag.checks._mqtt_publish import json_fault
+from tbdiag.checks._payload import json_fault
 from tbdiag.context import Run
 from tbdiag.evidence.devices import (
     TOKEN_PLACE,

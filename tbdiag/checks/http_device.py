@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from urllib.parse import quote, urlsplit
 
 from tbdiag.checks._applies import unless_no_connect, with_device_publish, with_device_token
 from tbdiag.checks._device_http import Api, Reply, ask
-from tbdiag.checks._mqtt_publish import json_fault
+from tbdiag.checks._payload import json_fault
 from tbdiag.context import Run
 from tbdiag.deadline import Deadline
 from tbdiag.evidence import TcpEvidence
@@ -30,6 +31,8 @@ REFUSED = (401, 403)
 UNAVAILABLE = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses of an overload, a rate limit, or a proxy without its server."""
 PROBE_SECONDS = 1.0
+ENOUGH = 8
+"""Bytes that tell protocols apart, where that many come in time; four where not."""
 _TLS_ALERT = b"\x15\x03"
 _SPOKE_OTHERWISE = ("closed", "not-http", "timeout")
 
@@ -100,7 +103,7 @@ def _without_status(run: Run, reply: Reply) -> tuple[str, str]:
     if first.startswith(_TLS_ALERT):
         return "tls-port", f"it answers with a TLS alert: {first[:7].hex(' ')}"
     spoken = identify(first)
-    if spoken and spoken != "http":
+    if len(first) >= ENOUGH // 2 and not first.startswith(b"HTTP") and spoken != "http":
         return "not-http", f"the first bytes are {first[:16]!r}"
     return "unreachable" if reply.outcome == "closed" else reply.outcome, reply.detail
 
@@ -112,13 +115,13 @@ def _first_bytes(run: Run) -> bytes:
     used = [(a.family, a.address) for a in tcp.attempts if a.address == tcp.connected]
     _, channels = dial(used, run.target.effective_port, deadline)
     for channel in channels.values():
-        try:
+        first = b""
+        with suppress(OSError):
             channel.write(b"GET / HTTP/1.0\r\n\r\n", deadline)
-            return channel.read(deadline)
-        except OSError:
-            return b""
-        finally:
-            channel.close()
+            while len(first) < ENOUGH and (data := channel.read(deadline)):
+                first += data
+        channel.close()
+        return first
     return b""
 
 
