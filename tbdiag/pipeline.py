@@ -101,7 +101,9 @@ class _Stages(Record):
             before = self.results.get(stage_id)
             if before is None or before.status in SATISFIED or waived:
                 continue
-            return self._blocked(check, before.blocked_by or stage_id)
+            by = before.blocked_by or stage_id
+            in_time = self.results[by].status not in SATISFIED
+            return self._blocked(check, by, None if in_time else before.reason)
         if self.limit.passed:
             slowest = max(self.results.values(), key=lambda r: r.duration_ms, default=None)
             return self._blocked(

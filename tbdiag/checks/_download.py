@@ -7,19 +7,16 @@ drips one byte at a time can be interrupted otherwise.
 
 from __future__ import annotations
 
-import contextlib
-import queue
 import ssl
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from tbdiag.checks._within import Closable, within
 from tbdiag.deadline import Deadline
 from tbdiag.errors import UsageError
 from tbdiag.fact import Fact
 from tbdiag.protocol.public_roots import bundle_path
-from tbdiag.turns import waiting
 
 MAX_BYTES = 1 << 20
 MAX_REDIRECTS = 3
@@ -60,30 +57,22 @@ def download(url: str, deadline: Deadline, *, proxy: str | None = None) -> Downl
 
     Follows at most three redirects, none from https to http. `proxy` is a proxy URL.
     """
-    answers: queue.SimpleQueue[Download] = queue.SimpleQueue()
-    opened: list[Any] = []
-
-    def fetch() -> None:
-        answers.put(_fetched(url, deadline, proxy, opened))
-
-    threading.Thread(target=fetch, name="tbdiag download", daemon=True).start()
     try:
-        with waiting():
-            return answers.get(timeout=deadline.remaining())
-    except queue.Empty:
-        return Download(url, failure="no complete answer in time")
-    finally:
-        for client in opened:
-            with contextlib.suppress(Exception):
-                client.close()
+        return within(
+            deadline, "tbdiag download", lambda opened: _fetched(url, deadline, proxy, opened)
+        )
+    except TimeoutError as error:
+        return Download(url, failure=str(error))
 
 
-def _fetched(url: str, deadline: Deadline, proxy: str | None, opened: list[Any]) -> Download:
+def _fetched(
+    url: str, deadline: Deadline, proxy: str | None, opened: Callable[[Closable], None]
+) -> Download:
     import httpx
 
     try:
         with _client(httpx, deadline, proxy) as client:
-            opened.append(client)
+            opened(client)
             return _followed(client, url)
     except _Refused as error:
         return Download(url, failure=str(error))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import queue
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
+from tbdiag.checks._within import Closable, unlogged, within
 from tbdiag.context import Run
 from tbdiag.deadline import Deadline
 from tbdiag.evidence import CaEvidence, HttpTokenEvidence
@@ -21,6 +19,8 @@ from tbdiag.registry import Observation, check
 
 if TYPE_CHECKING:
     import ssl
+
+    import httpx
 
 MAX_BODY = 65536
 """Bytes of the response that are read; attributes of a device are far smaller."""
@@ -62,12 +62,11 @@ def token(run: Run) -> Observation[HttpTokenEvidence]:
     url = f"{base}/api/v1/{quote(secret.reveal() if secret else '', safe='')}/attributes"
     started = time.monotonic()
     reply = _Reply(error="unreachable", detail="the URL has no http:// or https:// in front")
-    with _unlogged(url):
-        for name, context in _trusts(base, run.get(CaEvidence)):
-            reply = _get(url, context, run.options.proxy, run.deadline)
-            reply.verified_by = name
-            if reply.error != "tls":
-                break
+    for name, context in _trusts(base, run.get(CaEvidence)):
+        reply = _get(url, context, run.options.proxy, run.deadline)
+        reply.verified_by = name
+        if reply.error != "tls":
+            break
     evidence = _evidence(base, reply, round((time.monotonic() - started) * 1000, 3))
     return Observation(evidence, True, _summary(evidence))
 
@@ -106,26 +105,27 @@ def _trusts(base: str, ca: CaEvidence | None) -> Iterator[tuple[str | None, ssl.
 
 
 def _get(url: str, context: ssl.SSLContext | None, proxy: str | None, deadline: Deadline) -> _Reply:
-    """GET in a thread of its own: httpx limits each read, and a dripping server never ends one."""
-    arrived: queue.SimpleQueue[_Reply] = queue.SimpleQueue()
-    threading.Thread(
-        target=lambda: arrived.put(_fetch(url, context, proxy, deadline)),
-        name="tbdiag http",
-        daemon=True,
-    ).start()
+    """GET, bounded by the deadline as a whole."""
     try:
-        return arrived.get(timeout=deadline.remaining())
-    except queue.Empty:
-        return _Reply(error="timeout", detail="no complete answer in time")
+        return within(
+            deadline, "tbdiag http", lambda opened: _fetch(url, context, proxy, deadline, opened)
+        )
+    except TimeoutError as error:
+        return _Reply(error="timeout", detail=str(error))
 
 
 def _fetch(
-    url: str, context: ssl.SSLContext | None, proxy: str | None, deadline: Deadline
+    url: str,
+    context: ssl.SSLContext | None,
+    proxy: str | None,
+    deadline: Deadline,
+    opened: Callable[[Closable], None],
 ) -> _Reply:
     import httpx
 
     try:
         with (
+            unlogged(url.split("/")[-2]),
             httpx.Client(
                 verify=context or False,  # False: there is no TLS on a typed http://
                 proxy=proxy,
@@ -133,18 +133,23 @@ def _fetch(
                 follow_redirects=False,
                 timeout=max(deadline.remaining(), 0.001),
             ) as client,
-            client.stream("GET", url, headers=HEADERS) as response,
         ):
-            body = b""
-            for chunk in response.iter_raw():
-                body += chunk
-                if len(body) > MAX_BODY or deadline.passed:
-                    break
-            return _Reply(response.status_code, dict(response.headers), body[:MAX_BODY])
+            opened(client)
+            return _answered(client, url, deadline)
     except httpx.TimeoutException:
         return _Reply(error="timeout", detail="no answer in time")
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, ImportError) as error:
         return _failure(error)
+
+
+def _answered(client: httpx.Client, url: str, deadline: Deadline) -> _Reply:
+    with client.stream("GET", url, headers=HEADERS) as response:
+        body = b""
+        for chunk in response.iter_raw():
+            body += chunk
+            if len(body) > MAX_BODY or deadline.passed:
+                break
+        return _Reply(response.status_code, dict(response.headers), body[:MAX_BODY])
 
 
 def _failure(error: BaseException) -> _Reply:
@@ -162,21 +167,6 @@ def _failure(error: BaseException) -> _Reply:
             return _Reply(error="unreachable", detail=cause.strerror or type(cause).__name__)
         cause = cause.__cause__ or cause.__context__
     return _Reply(error="unreachable", detail=type(error).__name__)
-
-
-@contextmanager
-def _unlogged(url: str) -> Iterator[None]:
-    """Keep httpx, which logs every URL, from writing this one into the application's log."""
-
-    def harmless(record: logging.LogRecord) -> bool:
-        return url not in record.getMessage()
-
-    logger = logging.getLogger("httpx")
-    logger.addFilter(harmless)
-    try:
-        yield
-    finally:
-        logger.removeFilter(harmless)
 
 
 def _evidence(base: str, reply: _Reply, elapsed_ms: float) -> HttpTokenEvidence:

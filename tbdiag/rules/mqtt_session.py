@@ -173,8 +173,9 @@ def _end(case: Case) -> tuple[str, int | None] | None:
         return connect.disconnected_after, connect.disconnect_code
     first = published.first if published else None
     by_request = asked is not None and asked.outcome == "closed"
-    if published and first and first.outcome == "closed" and published.unprovoked:
-        if by_request and first.disconnect_code != TAKEN_OVER:
+    broken = first is not None and first.detail.startswith(NOT_MQTT)
+    if published and first and first.outcome == "closed" and (published.unprovoked or broken):
+        if not broken and by_request and first.disconnect_code != TAKEN_OVER:
             return None
         return first.detail, first.disconnect_code
     if asked and asked.disconnect_code is not None:

@@ -26,9 +26,10 @@ class Pasted:
 def parse_pasted(text: str) -> Pasted:
     """The target and options of a mosquitto_pub, mosquitto_sub, curl or coap-client command.
 
-    A curl line that downloads the CA file gives the CA (unless the file is there already) and the
-    HTTP base. Several device commands: the first counts. What cannot be followed becomes a remark
-    of the target. Raises UsageError; no message repeats a value of the command.
+    A curl line that downloads the CA file gives the CA (unless the file is there already) and, if
+    it is https://, the HTTP base: nobody chose to send the token to a plain one. Several device
+    commands: the first counts. What cannot be followed becomes a remark of the target. Raises
+    UsageError; no message repeats a value of the command.
     """
     found, notes = commands(text)
     files, base = downloads(found)
@@ -42,7 +43,7 @@ def parse_pasted(text: str) -> Pasted:
         target, options = _parsed(usable[0], files)
     if len(usable) > 1:
         notes.append(f"The text holds {len(usable)} device commands; only the first was diagnosed")
-    if base and not target.http_url:
+    if base and base.startswith("https://") and not target.http_url:
         target = replace(target, http_url=base)
     target = replace(target, notes=(*notes, *target.notes))
     if "payload" in options:
