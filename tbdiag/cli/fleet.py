@@ -62,7 +62,7 @@ def fleet_command(**given: Any) -> int:
     fleet = load_fleet(given["file"])
     settings = _settings(given)
     if not settings.only_tls and not given["dask"]:
-        _require_secrets(fleet)
+        require_secrets(fleet)
     with ExitStack() as stack:
         campaign = _campaign(fleet, settings, given, stack)
         started_at, started = datetime.now(UTC), time.monotonic()
@@ -90,6 +90,7 @@ def _settings(given: Given) -> Settings:
 
     return Settings(
         only_tls=given["only_tls"],
+        inline=given["only_tls"],
         format=given["format_id"],
         strict=given["strict"],
         at=parse_moment(given["at"]) if given["at"] else None,
@@ -99,7 +100,7 @@ def _settings(given: Given) -> Settings:
     )
 
 
-def _require_secrets(fleet: Fleet) -> None:
+def require_secrets(fleet: Fleet) -> None:
     """Say before the first check which environment variables are not set."""
     missing: dict[str, int] = {}
     for spec in fleet.specs:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import sqlite3
 import threading
@@ -218,13 +219,25 @@ class History:
         )
         return [Change(t, _moment(at), what, old, new) for t, at, what, old, new in reversed(rows)]
 
-    def baselines(self) -> dict[str, Baseline]:
-        """What every target presented when all was well, for the rules of rotation."""
-        from tbdiag.baseline import parse_baseline
-
+    def last_changes(self) -> dict[str, Change]:
+        """The latest change of every target."""
         rows = self._attempt(
             lambda connection: connection.execute(
-                "SELECT target, document FROM baseline"
+                "SELECT target, at, what, before, after FROM change "
+                "WHERE id IN (SELECT max(id) FROM change GROUP BY target)"
+            ).fetchall()
+        )
+        return {t: Change(t, _moment(at), what, old, new) for t, at, what, old, new in rows}
+
+    def baselines(self, targets: Iterable[str] | None = None) -> dict[str, Baseline]:
+        """What targets (None: all) presented when all was well, for the rules of rotation."""
+        from tbdiag.baseline import parse_baseline
+
+        where = "" if targets is None else "WHERE target IN (SELECT value FROM json_each(?))"
+        given = () if targets is None else (json.dumps(list(targets)),)
+        rows = self._attempt(
+            lambda connection: connection.execute(
+                f"SELECT target, document FROM baseline {where}", given
             ).fetchall()
         )
         found: dict[str, Baseline] = {}

@@ -26,6 +26,9 @@ class Settings(Fact, frozen=True):
 
     only_tls: bool = False
     """Stop before MQTT: nothing secret is needed, and only the deciding client stack is asked."""
+    inline: bool = False
+    """Whether the stages of a check run in the worker's own thread: cheaper by far, but a check
+    that blocks where it should not holds up the others."""
     format: str = "table"
     strict: bool = False
     at: datetime | None = None
@@ -74,10 +77,8 @@ def check_spec(spec: Spec, settings: Settings) -> Result:
 def report_on(spec: Spec, settings: Settings) -> Report:
     """The report on one target; UsageError when a secret is missing where this runs."""
     options = settings.options(spec)
-    if settings.only_tls:
-        return _in_turn(spec.target, options)
     target = spec.resolved(os.environ) if options.connect else spec.target
-    return pipeline.check(target, options)
+    return _in_turn(target, options) if settings.inline else pipeline.check(target, options)
 
 
 def _in_turn(target: Target, options: Options) -> Report:
