@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from tbdiag.evidence import CaEvidence, Certificate, HandshakeEvidence, VerifyEvidence
+from tbdiag.evidence import (
+    CaEvidence,
+    Certificate,
+    ClientDecision,
+    HandshakeEvidence,
+    VerifyEvidence,
+)
 from tbdiag.model import Report
 from tbdiag.report._facts import ca_certificates, evidence, presented, trusted_path
 
@@ -24,6 +30,7 @@ class Card:
     role: str
     on_path: bool = False
     faults: list[str] = field(default_factory=list)
+    validity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +66,8 @@ def chain_of(report: Report) -> Chain | None:
         return None
     anchors = _path_first(anchors, sent, path)
     chain = Chain(
-        [_card(c, f"sent {_nth(i)}", c in path) for i, c in enumerate(sent[:MAX_CARDS])],
-        [_card(c, "in the CA file", c in path) for c in anchors[:MAX_CARDS]],
+        [_card(c, f"sent {_nth(i)}", path, report) for i, c in enumerate(sent[:MAX_CARDS])],
+        [_card(c, "in the CA file", path, report) for c in anchors[:MAX_CARDS]],
         accepted=bool(trusted_path(report)),
         sent_left_out=max(0, len(sent) - MAX_CARDS),
         trusted_left_out=max(0, len(anchors) - MAX_CARDS),
@@ -86,15 +93,20 @@ def _nth(index: int) -> str:
     return ("1st", "2nd", "3rd")[index] if index < 3 else f"{index + 1}th"
 
 
-def _card(certificate: Certificate, where: str, on_path: bool) -> Card:
-    return Card(certificate, certificate.name, f"{certificate.role}, {where}", on_path)
+def _card(
+    certificate: Certificate, where: str, path: tuple[Certificate, ...], report: Report
+) -> Card:
+    card = Card(certificate, certificate.name, f"{certificate.role}, {where}", certificate in path)
+    ended = _out_of_time(certificate, report)
+    card.validity = ended[0] if ended else f"until {certificate.not_after:%Y-%m-%d}"
+    return card
 
 
 def _absent(report: Report) -> Card:
     handshake = evidence(report, HandshakeEvidence)
     why = handshake.outcome if handshake else "no TLS handshake took place"
     cause = report.root_cause
-    return Card(None, "No certificate was sent", "server", True, [cause.rule if cause else why])
+    return Card(None, "No certificate received", "server", True, [cause.rule if cause else why])
 
 
 def _path_first(
@@ -156,13 +168,26 @@ def _mark_faults(chain: Chain, report: Report, path: tuple[Certificate, ...]) ->
     if verify and not verify.name.matches:
         chain.sent[0].faults.append(f"does not name {verify.name.reference}")
     _mark_verify_errors(chain, report, path)
-    complete = bool(path) and path[-1] in ca_certificates(report)
-    if not complete:
+    if not path or path[-1] not in ca_certificates(report):
         _break(chain, path)
-    faulty = any(card.faults for card in (*chain.sent, *chain.trusted))
-    if verify and complete and not faulty:
-        deciding = next((d for d in verify.decisions if d.client == verify.decided_by), None)
-        chain.sent[0].faults.append(deciding.reason if deciding else "not trusted")
+    elif verify and not any(card.faults for card in (*chain.sent, *chain.trusted)):
+        _mark_anchor(chain, verify, path[-1])
+
+
+def _mark_anchor(chain: Chain, verify: VerifyEvidence, anchor: Certificate) -> None:
+    """The path reaches the CA file, and yet it is refused: mostly because that is no root."""
+    card = _find(chain, anchor, trusted=True) or chain.sent[0]
+    word = {
+        "intermediate": "an intermediate, not a root",
+        "end-entity": "an end-entity certificate, not a CA",
+    }.get(anchor.role)
+    deciding = _deciding(verify)
+    card.faults.append(word or (deciding.reason if deciding else "not trusted"))
+
+
+def _deciding(verify: VerifyEvidence | None) -> ClientDecision | None:
+    decisions = verify.decisions if verify else ()
+    return next((d for d in decisions if verify and d.client == verify.decided_by), None)
 
 
 def _out_of_time(certificate: Certificate, report: Report) -> list[str]:
@@ -175,10 +200,12 @@ def _out_of_time(certificate: Certificate, report: Report) -> list[str]:
 
 def _mark_verify_errors(chain: Chain, report: Report, path: tuple[Certificate, ...]) -> None:
     handshake = evidence(report, HandshakeEvidence)
+    deciding = _deciding(evidence(report, VerifyEvidence))
     for error in handshake.verify_errors if handshake else ():
         card = _find(chain, path[error.depth]) if 0 <= error.depth < len(path) else None
         if card and error.code not in NO_ISSUER and not card.faults:
-            card.faults.append(error.message)
+            same = deciding and deciding.code == str(error.code)
+            card.faults.append(deciding.reason if deciding and same else error.message)
 
 
 def _break(chain: Chain, path: tuple[Certificate, ...]) -> None:

@@ -86,7 +86,7 @@ def _card(card: Card, at: tuple[float, float], layout: Layout) -> Element:
     certificate = card.certificate
     detail = ""
     if certificate:
-        detail = f"until {certificate.not_after:%Y-%m-%d} · {certificate.key}"
+        detail = f"{card.validity} · {certificate.key}"
         detail += f" · {certificate.signature_hash}" if certificate.signature_hash else ""
     if card.faults:
         below = text(PAD, 66, fitted(f"✕ {'; '.join(card.faults)}", room, 13, bold=True), "fault")

@@ -9,13 +9,16 @@ from tbdiag.model import Report
 from tbdiag.redact import map_text
 
 PROGRAMS = (
-    "awk|base64|cat|chmod|cp|curl|export|fold|getent|grep|head|keytool|mosquitto_pub|mosquitto_sub|"
-    "mv|nc|openssl|pip|python3|sed|ss|sudo|tbdiag|timedatectl|tr|unset"
+    "awk|base64|cat|chmod|coap-client|coap-client-openssl|cp|curl|export|fold|getent|grep|head|ip|"
+    "journalctl|keytool|ls|mosquitto_pub|mosquitto_sub|mv|nc|openssl|ping|pip|python3|read|sed|ss|"
+    "sudo|tail|tbdiag|timedatectl|tr|unset"
 )
 """The words that our fixes begin a command with."""
-_START = re.compile(rf"(?:^|(?<=: )|(?<=\())(?:{PROGRAMS})(?= )")
-_STOP = re.compile(r"\.(?=\s|$)|[,;] (?:and|it|or|then|this) |[,;]$")
-_LEADING = re.compile(r"^[.,;\s]+")
+_START = re.compile(rf"(?:^|(?<=: )|(?<=\()|(?<=; )(?=tbdiag ))(?:{PROGRAMS})(?= [^ ])")
+_STOP = re.compile(
+    r"\.(?=\s|$)|[,;] (?:and|from|it|or|then|this) |[,;]$| (?:tries|for (?:a|the|what)) "
+)
+_LEADING = re.compile(r"^[.,;)\s]+")
 
 
 @dataclass(frozen=True, slots=True)

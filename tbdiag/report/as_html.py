@@ -34,20 +34,22 @@ def as_html(report: Report, **_style: object) -> str:
             element(
                 "body",
                 _banner(report),
-                element(
-                    "main",
-                    _cause(report, suspects),
-                    _trust(report),
-                    _validity(report),
-                    _stages(report),
-                    _clients(report.clients),
-                    _others(report, suspects),
-                ),
+                element("main", *_sections(report, suspects)),
                 _footer(report),
             ),
             lang="en",
         )
     )
+
+
+def _sections(report: Report, suspects: tuple[str, ...]) -> list[Element | None]:
+    """What matters most comes first: the root cause, or else the findings."""
+    cause, others = _cause(report, suspects), _others(report, suspects)
+    pictures = [_trust(report), _validity(report)]
+    rest = [_stages(report), _clients(report.clients)]
+    if report.root_cause:
+        return [cause, *pictures, *rest, others]
+    return [cause, others, *pictures, *rest]
 
 
 def _head(report: Report) -> Element:
@@ -111,6 +113,8 @@ def _no_cause(report: Report) -> Element | None:
         words = "tbdiag itself failed: see the stage in the table below."
     elif report.verdict is Verdict.FAILED:
         words = "A stage failed; the findings that explain it were left out with --ignore."
+    elif report.verdict is Verdict.WARNING:
+        words = "It works, and something will break or is weak: see the findings."
     else:
         words = "Every stage that was tested passed."
     return element("section", element("p", words, class_="lead"), class_="cause")

@@ -79,10 +79,22 @@ def test_a_certificate_of_both_sides_is_linked_as_the_same():
     assert [c.title for c in chain.trusted] == ["Example Intermediate"]
 
 
+@pytest.mark.parametrize(
+    ("anchor", "why"),
+    [(INTERMEDIATE, "an intermediate"), (LEAF, "an end-entity certificate, not a CA")],
+)
+def test_a_ca_file_without_a_root_is_marked_there(anchor, why):
+    """A path that ends in the CA file at something that is no root has its fault on that card."""
+    chain = chain_of(report(anchors=(anchor,), failed="tls.verify"))
+    assert broken(chain) == []
+    assert chain.trusted[0].faults[0].startswith(why)
+    assert [card.faults for card in chain.sent] == [[], []]
+
+
 def test_no_certificate_was_sent():
     """A plain port beside a CA file shows an empty place with the cause."""
     chain = chain_of(STORIES["plaintext"]())
-    assert faults(chain) == {"No certificate was sent": ["tls.plaintext-port"]}
+    assert faults(chain) == {"No certificate received": ["tls.plaintext-port"]}
 
 
 def test_nothing_to_draw():
