@@ -62,7 +62,6 @@ def _described(scenario: str, stand: Any) -> str:
     from tbdiag.sandbox import all_scenarios
 
     target = stand.target
-    token = target.credentials.token
     lines = [
         f"Scenario  {scenario}: {all_scenarios()[scenario].doc.splitlines()[0]}",
         f"Host      {target.host}",
@@ -70,11 +69,21 @@ def _described(scenario: str, stand: Any) -> str:
     ]
     if target.transport.encrypted:
         lines.append(f"CA file   {', '.join(target.cafile)}")
-    if token:
-        lines += [
-            f"Token     {token.reveal()}",
-            "",
-            f"export TBDIAG_TOKEN={shlex.quote(token.reveal())}",
-        ]
-    lines += [stand.check_line, stand.mosquitto_line, "", "Ctrl-C stops it."]
+    lines += _credentials(target.credentials)
+    lines += [f"Proxy     {stand.options['proxy']}"] if stand.options.get("proxy") else []
+    lines += ["", *(f"export {name}={shlex.quote(v)}" for name, v in stand.secrets.items())]
+    lines += [stand.check_line, stand.device_line, "", "Ctrl-C stops it."]
     return "\n".join(lines) + "\n"
+
+
+def _credentials(held: Any) -> list[str]:
+    """What the device of this sandbox proves itself with, a line each."""
+    named = (
+        ("Token", held.token and held.token.reveal()),
+        ("Client Id", held.client_id),
+        ("Username", held.username),
+        ("Password", held.password and held.password.reveal()),
+        ("Cert", held.certfile),
+        ("Key", held.keyfile),
+    )
+    return [f"{name:<9} {value}" for name, value in named if value]

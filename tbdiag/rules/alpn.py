@@ -28,15 +28,18 @@ def no_application_protocol(case: Case, tls: HandshakeEvidence) -> Iterator[Faul
     if fault_of(tls) != "tls.no-application-protocol":
         return
     offered, where = case.options.alpn, case.target.address
-    names = " and ".join(repr(name) for name in offered)
-    cause = f"The listener is configured for other names than {names}."
-    if not offered:
-        names, cause = "no ALPN", "This listener chooses by ALPN, and the client offered none."
-    other = "x-mqtt" if "mqtt" in offered else "mqtt"
+    line = ["tbdiag", "check", f"{case.target.transport}://{where}"]
+    if offered:
+        names = " and ".join(repr(name) for name in offered)
+        cause = f"The listener is configured for other names than {names}."
+        fix = "Ask its operator for the name; without ALPN: "
+    else:
+        names, fix = "a ClientHello without ALPN", "Offer the name of MQTT there: "
+        cause = "The listener chooses by ALPN, and this client offered no name."
+        line += ["--alpn", "mqtt"]
     yield Fault(
         message=f"{where} refused {names} with the alert no_application_protocol (120).",
         cause=cause,
-        fix="Ask its operator for the name, or leave ALPN out; for example: "
-        + shlex.join(["tbdiag", "check", f"{case.target.transport}://{where}", "--alpn", other]),
+        fix=fix + shlex.join(line),
         subject=", ".join(offered),
     )

@@ -6,9 +6,16 @@ import shlex
 from collections.abc import Iterator
 
 from tbdiag.context import Case
-from tbdiag.evidence import HandshakeEvidence
+from tbdiag.evidence import Certificate, HandshakeEvidence, MqttConnectEvidence
+from tbdiag.model import Severity
 from tbdiag.registry import Fault, rule
+from tbdiag.rules._expiry import expiry_severity, in_words
 from tbdiag.rules._handshake import alert_of, fault_of
+
+_RENEW = (
+    "Issue a new certificate for the device's key, register it in ThingsBoard (the device → Manage"
+    " credentials → X.509), and put it on the device; see the old one with: "
+)
 
 
 @rule(
@@ -45,7 +52,12 @@ def _refusal(tls: HandshakeEvidence) -> str:
     return f"sent the alert {alert.name} ({alert.code})" if alert else "closed the connection"
 
 
-@rule("tls.client-certificate-refused", stage="tls.handshake", needs=HandshakeEvidence)
+@rule(
+    "tls.client-certificate-refused",
+    stage="tls.handshake",
+    needs=HandshakeEvidence,
+    consequence_of=("tls.client-certificate-expired",),
+)
 def client_certificate_refused(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
     """The server refuses the client certificate.
 
@@ -72,6 +84,101 @@ def client_certificate_refused(case: Case, tls: HandshakeEvidence) -> Iterator[F
         " by a CA that the server trusts; see it with: "
         f"openssl x509 -in {certfile} -noout -subject -issuer -dates",
         subject=subject,
+    )
+
+
+def _own(tls: HandshakeEvidence) -> Certificate | None:
+    return tls.client_chain[0] if tls.client_chain else None
+
+
+def _accepted(case: Case) -> bool:
+    connect = case.get(MqttConnectEvidence)
+    return connect is not None and connect.accepted
+
+
+def _openssl(case: Case) -> str:
+    certfile = shlex.quote(case.target.credentials.certfile or "device.pem")
+    return f"openssl x509 -in {certfile} -noout -subject -dates"
+
+
+@rule(
+    "tls.client-certificate-expired",
+    stage="tls.handshake",
+    needs=HandshakeEvidence,
+    reference="RFC 5280 section 4.1.2.5",
+)
+def client_certificate_expired(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
+    """The device's own certificate has expired, or is not valid yet.
+
+    It is read from the file: no server is needed to say so. ThingsBoard refuses it with CONNACK 5
+    (0x87 in MQTT 5), unless MQTT_SSL_SKIP_VALIDITY_CHECK_FOR_CLIENT_CERT is true; then it is only
+    a warning. Repair: issue and register a new one.
+    """
+    client = _own(tls)
+    if client is None or not (client.expired(case.now) or client.not_yet_valid(case.now)):
+        return
+    seen = f"expired {in_words(client, case.now)}"
+    if not client.expired(case.now):
+        seen = f"is not valid before {client.not_before:%Y-%m-%d %H:%M} UTC"
+    yield Fault(
+        message=f"The client certificate {client.name} {seen}.",
+        cause="The server compares the device's certificate with its own clock and refuses it.",
+        fix=_RENEW + _openssl(case),
+        subject=client.name,
+        severity=Severity.WARNING if _accepted(case) else None,
+    )
+
+
+@rule(
+    "tls.client-certificate-expiring",
+    stage="tls.handshake",
+    needs=HandshakeEvidence,
+    severity=Severity.WARNING,
+    reference="RFC 5280 section 4.1.2.5",
+)
+def client_certificate_expiring(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
+    """The device's own certificate expires soon.
+
+    From that day ThingsBoard refuses the device. Repair: issue and register a new one before.
+    """
+    client = _own(tls)
+    if client is None or client.not_yet_valid(case.now):
+        return
+    severity = expiry_severity(client, case.now, case.options)
+    if severity is not None:
+        yield Fault(
+            message=f"The client certificate {client.name} expires {in_words(client, case.now)}.",
+            cause="From then on the server refuses this device.",
+            fix=_RENEW + _openssl(case),
+            subject=client.name,
+            severity=severity,
+        )
+
+
+@rule(
+    "tls.client-certificate-not-requested",
+    stage="tls.handshake",
+    needs=HandshakeEvidence,
+    reference="RFC 8446 section 4.3.2",
+)
+def client_certificate_not_requested(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
+    """The server did not ask for a client certificate, so the device's was not sent.
+
+    ThingsBoard always asks for one. Where nobody does, TLS ends at a load balancer or proxy in
+    front of it, and X.509 devices cannot prove themselves there at all. With a token beside the
+    certificate the device works all the same, by the token. Repair: pass TLS through.
+    """
+    if not (tls.established and tls.client_chain) or tls.certificate_requested:
+        return
+    yield Fault(
+        message=f"{case.target.address} did not ask for a client certificate, so"
+        f" {tls.client_chain[0].name} was not sent.",
+        cause="TLS ends at a load balancer or proxy in front of ThingsBoard, which itself always"
+        " asks.",
+        fix="Let the load balancer pass TCP through to ThingsBoard's own TLS port (8883), or use an"
+        " access token for this device: leave out --cert and --key",
+        subject=case.target.address,
+        severity=Severity.WARNING if _accepted(case) else None,
     )
 
 

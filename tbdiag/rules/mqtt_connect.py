@@ -25,7 +25,13 @@ SERVER_UNAVAILABLE = frozenset({3, 0x80, 0x83, 0x88, 0x89, 0x8B, 0x9C, 0x9D})
 PROTOCOL_VERSION = frozenset({1, 0x81, 0x82, 0x84})
 QUOTA = frozenset({0x95, 0x96, 0x97, 0x9F})
 BANNED = 0x8A
-_TOKEN_RULES = ("token.malformed", "token.unknown", "token.other-installation")
+_CERTIFICATE_RULES = ("tls.client-certificate-expired", "tls.client-certificate-not-requested")
+_CREDENTIAL_RULES = (
+    "token.malformed",
+    "token.unknown",
+    "token.other-installation",
+    *_CERTIFICATE_RULES,
+)
 _STAGE = "mqtt.connect"
 
 
@@ -40,7 +46,7 @@ def refusal(seen: MqttConnectEvidence, codes: Set[int]) -> ConnackAttempt | None
     stage=_STAGE,
     needs=MqttConnectEvidence,
     reference=CONNACK_REFERENCE,
-    consequence_of=_TOKEN_RULES,
+    consequence_of=_CREDENTIAL_RULES,
 )
 def not_authorized(case: Case, seen: MqttConnectEvidence) -> Iterable[Fault]:
     """The server does not accept these credentials.
@@ -85,7 +91,7 @@ def _credentials_advice(case: Case, seen: MqttConnectEvidence) -> tuple[str, str
     stage=_STAGE,
     needs=MqttConnectEvidence,
     reference=CONNACK_REFERENCE,
-    consequence_of=_TOKEN_RULES,
+    consequence_of=_CREDENTIAL_RULES,
 )
 def bad_credentials(case: Case, seen: MqttConnectEvidence) -> Iterable[Fault]:
     """The user name (the access token) or the password is wrong.
@@ -109,7 +115,7 @@ def bad_credentials(case: Case, seen: MqttConnectEvidence) -> Iterable[Fault]:
     stage=_STAGE,
     needs=MqttConnectEvidence,
     reference=CONNACK_REFERENCE,
-    consequence_of=("token.malformed",),
+    consequence_of=("token.malformed", *_CERTIFICATE_RULES),
 )
 def identifier_rejected(case: Case, seen: MqttConnectEvidence) -> Iterable[Fault]:
     """The server rejected the Client Identifier; on ThingsBoard: no username was sent.

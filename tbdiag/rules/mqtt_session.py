@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tbdiag.context import Case
-from tbdiag.evidence import NOT_MQTT, AttributesEvidence, MqttConnectEvidence, PublishEvidence
+from tbdiag.evidence import (
+    NOT_MQTT,
+    AttributesEvidence,
+    HandshakeEvidence,
+    MqttConnectEvidence,
+    PublishEvidence,
+)
 from tbdiag.model import Severity, Target
 from tbdiag.registry import Fault, rule
 from tbdiag.rules._mqtt_words import CONNACK_REFERENCE, check_line, connack
@@ -62,7 +68,8 @@ def closed_before_connack(case: Case, seen: MqttConnectEvidence) -> Iterable[Fau
     ThingsBoard closes without an answer when the address is blocked after failed logins
     (TB_TRANSPORT_IP_RATE_LIMITS_ENABLED), when CONNECT does not decode (a proxy that sends the
     PROXY header to a listener without it, or the opposite), or when a load balancer limits the
-    connections of one address. Closing and resetting mean the same here.
+    connections of one address. A listener that insists on a client certificate may do it too.
+    Closing and resetting mean the same here.
     """
     last = seen.last
     if last.outcome not in ("closed", "tcp-failed", "tls-failed"):
@@ -72,13 +79,37 @@ def closed_before_connack(case: Case, seen: MqttConnectEvidence) -> Iterable[Fau
         message = f"The server ended the connection before CONNACK ({tried}): {last.detail}."
     else:
         message = f"The connection for MQTT, opened after the first, failed: {last.detail}."
-    yield Fault(
-        message,
+    cause = (
         "The server or a proxy drops this client: its address is blocked after failed logins or "
-        "has too many connections, or the PROXY protocol is set on one side only.",
-        "Wait a minute and repeat; else look at the server's log for this address "
-        f"(Message decoding failed, blocked): {check_line(case)}",
-        subject=case.target.address,
+        "has too many connections, or the PROXY protocol is set on one side only."
+    )
+    fix = "Wait a minute and repeat; else look at the server's log for this address "
+    fix += f"(Message decoding failed, blocked): {check_line(case)}"
+    if wanted := _certificate_wanted(case, last.detail):
+        cause = wanted
+        fix = "Give the device's certificate and key: "
+        fix += check_line(case, "--cert", "device.pem", "--key", "device.key")
+    yield Fault(message, cause, fix, subject=case.target.address)
+
+
+def _certificate_wanted(case: Case, detail: str) -> str | None:
+    """Why the client certificate that was not sent is the cause; None when it is not.
+
+    ThingsBoard's own listener always asks, naming its own certificate, and does not insist. Who
+    names certification authorities, or nobody, may insist: in TLS 1.3 after the handshake.
+    """
+    tls = case.get(HandshakeEvidence)
+    if tls is None or not tls.certificate_requested or tls.client_certificate_sent:
+        return None
+    said = "certificate required" in detail
+    own = tls.certificate_list[0].subject if tls.certificate_list else ""
+    if not said and tls.certificate_request_names == (own,):
+        return None
+    names = ", ".join(tls.certificate_request_names[:3])
+    issued = f" issued by {names}" if names else ""
+    return (
+        f"The server asked for a client certificate{issued} in the TLS handshake and got none, and "
+        "a TLS 1.3 server refuses that only afterwards."
     )
 
 

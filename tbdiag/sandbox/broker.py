@@ -70,7 +70,6 @@ class Broker(Server):
         self.generation = generation
         self.faults = tuple(faults)
         self.max_payload = max_payload
-        self._sessions: dict[str, Session] = {}
         self._events: list[Event] = []
         self._news = threading.Condition()
 
@@ -115,10 +114,8 @@ class Broker(Server):
             self._news.notify_all()
 
     def open_session(self, device: Device, session: Session) -> None:
-        """Make `session` the device's only one: an older one is taken over."""
-        with self._news:
-            older = self._sessions.get(device.name)
-            self._sessions[device.name] = session
+        """Make `session` the device's only one: an older one, of any broker, is taken over."""
+        older = self.platform.enter(device, session)
         if older is not None:
             older.take_over()
 
@@ -130,7 +127,8 @@ class Broker(Server):
         try:
             session.run()
         finally:
-            self._forget(session)
+            if session.device is not None:
+                self.platform.leave(session.device, session)
             self.record(connection, "closed")
 
     def broke(self, connection: Connection, error: OSError) -> None:
@@ -145,8 +143,3 @@ class Broker(Server):
         from cryptography.hazmat.primitives.hashes import SHA256
 
         return self.platform.by_fingerprint(certificate.fingerprint(SHA256()).hex()) is not None
-
-    def _forget(self, session: Session) -> None:
-        with self._news:
-            if session.device and self._sessions.get(session.device.name) is session:
-                del self._sessions[session.device.name]

@@ -27,6 +27,9 @@ _LINGER_SECONDS: Final = 0.2
 _HANDSHAKE_RECORD: Final = 0x16
 _UNEXPECTED_MESSAGE: Final = bytes([0x15, 3, 3, 0, 2, 2, 10])
 """What Java's TLS, and so ThingsBoard, answers to plain MQTT before it closes."""
+_NO_CRL: Final = 3
+"""X509_V_ERR_UNABLE_TO_GET_CRL: OpenSSL makes the alert certificate_unknown of it, which is what
+Java sends. Asking for a CRL that nobody has is how a leaf is judged with that error at hand."""
 _VERSIONS: Final = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 
 
@@ -42,7 +45,9 @@ class Tls:
     minimum, maximum: "TLSv1", "TLSv1.1", "TLSv1.2" or "TLSv1.3". ciphers: OpenSSL's list for 1.2.
     client_certificate: "none", "want" (asked for, any accepted) or "require".
     client_ca: when not empty, a client certificate must verify against these.
-    alpn: protocols the server accepts. close_notify: whether a close says so first.
+    alpn: protocols the server accepts; a client that offers only others gets the alert
+    no_application_protocol, one that offers none is served.
+    close_notify: whether a close says so first.
     """
 
     issued: Issued
@@ -186,6 +191,9 @@ class TlsConnection(Connection):
                     return result
                 except self._errors.WantReadError:
                     self._flush()
+                except HandshakeFailed:
+                    self._flush()
+                    raise
                 except self._errors.ZeroReturnError:
                     raise
                 except self._errors.Error as error:
@@ -214,8 +222,6 @@ def tls_context(tls: Tls, accept: Callable[[x509.Certificate], bool] | None = No
 
     The security level is 0: weak keys and signatures are the client's to refuse.
     """
-    from OpenSSL import SSL  # heavy, and only TLS needs it
-
     context = _identity_context(tls.issued)
     context.set_min_proto_version(_VERSIONS[tls.minimum])
     context.set_max_proto_version(_VERSIONS[tls.maximum])
@@ -227,13 +233,16 @@ def tls_context(tls: Tls, accept: Callable[[x509.Certificate], bool] | None = No
         others = {name: _identity_context(issued) for name, issued in tls.by_name.items()}
         context.set_tlsext_servername_callback(lambda conn: _choose(conn, others))
     if tls.alpn:
-        wanted = [name.encode() for name in tls.alpn]
-        context.set_alpn_select_callback(
-            lambda _, offered: next(
-                (p for p in wanted if p in offered), SSL.NO_OVERLAPPING_PROTOCOLS
-            )
-        )
+        context.set_alpn_select_callback(lambda _, offered: _select(offered, tls.alpn))
     return context
+
+
+def _select(offered: list[bytes], known: tuple[str, ...]) -> bytes:
+    """The first known protocol; raising makes OpenSSL send the alert (RFC 7301 section 3.2)."""
+    for name in known:
+        if name.encode() in offered:
+            return name.encode()
+    raise HandshakeFailed("no application protocol")
 
 
 def _identity_context(issued: Issued) -> SSL.Context:
@@ -264,13 +273,15 @@ def _ask_for_certificate(
         mode |= SSL.VERIFY_FAIL_IF_NO_PEER_CERT
 
     def judge(_: SSL.Connection, leaf: crypto.X509, error: int, depth: int, good: int) -> bool:
-        del error
+        del depth
         if tls.client_ca:
             return bool(good)
-        return depth > 0 or accept is None or accept(leaf.to_cryptography())
+        return error != _NO_CRL or accept is None or accept(leaf.to_cryptography())
 
     context.set_verify(mode, judge)
     store = context.get_cert_store()
+    if store is not None and not tls.client_ca:
+        store.set_flags(crypto.X509StoreFlags.CRL_CHECK)
     for authority in tls.client_ca:
         if store is not None:
             store.add_cert(crypto.X509.from_cryptography(authority))

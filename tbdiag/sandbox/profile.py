@@ -10,7 +10,7 @@ import re
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 """A parsed JSON value."""
@@ -94,6 +94,13 @@ def parse_json(payload: bytes) -> Json:
     return value
 
 
+class SessionOfDevice(Protocol):
+    """A session that another one of the same device can end."""
+
+    def take_over(self) -> None:
+        """End this session because a newer one uses its device."""
+
+
 class Platform:
     """The device table and what devices stored, in memory; its methods may be called by any thread.
 
@@ -111,7 +118,24 @@ class Platform:
         self.telemetry: list[tuple[str, dict[str, Json]]] = []
         self.client_attributes: dict[str, dict[str, Json]] = {}
         self._provision = (provision_key, provision_secret)
+        self._sessions: dict[str, SessionOfDevice] = {}
         self._lock = threading.Lock()
+
+    def enter(self, device: Device, session: SessionOfDevice) -> SessionOfDevice | None:
+        """Make `session` the device's only one and return the one it takes over, if any.
+
+        ThingsBoard's limit of one session per device holds for all its listeners together.
+        """
+        with self._lock:
+            older = self._sessions.get(device.name)
+            self._sessions[device.name] = session
+        return older
+
+    def leave(self, device: Device, session: SessionOfDevice) -> None:
+        """Forget a session that ended, unless another one has taken its place."""
+        with self._lock:
+            if self._sessions.get(device.name) is session:
+                del self._sessions[device.name]
 
     def by_token(self, token: str | None) -> Device | None:
         """Return the device with this access token, or None."""

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tbdiag.model import Credentials, Secret, Target, Transport
+from tbdiag.model import TELEMETRY_PAYLOAD, Credentials, Secret, Target, Transport
 from tbdiag.sandbox.authority import Authority, Issued
 from tbdiag.sandbox.broker import Broker
 from tbdiag.sandbox.connection import Tls
@@ -20,40 +20,95 @@ from tbdiag.sandbox.knobs import Fault
 from tbdiag.sandbox.profile import DEFAULT_TOKEN
 from tbdiag.sandbox.server import Server
 
+_PAYLOAD = TELEMETRY_PAYLOAD.decode()
+
 
 @dataclass(frozen=True, slots=True)
 class Stand:
     """A running scenario: the target a device would have, and the server to look into.
 
     `options` are the fields of `tbdiag.Options` that the scenario needs (a short timeout, `at`).
+    `others` are the servers beside it: the HTTP API, a proxy.
     """
 
     target: Target
     server: Server | DatagramServer | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    others: tuple[Server, ...] = ()
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """The environment variables that the two commands read, with their values."""
+        credentials, found = self.target.credentials, {}
+        if credentials.token:
+            found["TBDIAG_TOKEN"] = credentials.token.reveal()
+        if credentials.password:
+            found["TBDIAG_PASSWORD"] = credentials.password.reveal()
+        return found
 
     @property
     def check_line(self) -> str:
-        """The `tbdiag check` command that diagnoses this stand; the token is in TBDIAG_TOKEN."""
-        target = self.target
+        """The `tbdiag check` command that diagnoses this stand; secrets are in the environment."""
+        target, credentials = self.target, self.target.credentials
         words = ["tbdiag", "check", f"{target.transport}://{target.address}"]
         words += [word for source in self._cafiles for word in ("--cafile", source)]
         if target.server_name:
             words += ["--server-name", target.server_name]
         if target.http_url:
             words += ["--http-url", target.http_url]
-        if target.credentials.certfile and target.credentials.keyfile:
-            words += ["--cert", target.credentials.certfile, "--key", target.credentials.keyfile]
+        if credentials.username:
+            words += ["--username", credentials.username]
+        if credentials.client_id:
+            words += ["--client-id", credentials.client_id]
+        words += self._certificate
+        if self.options.get("proxy"):
+            words += ["--proxy", self.options["proxy"]]
+        words += [word for name in self.options.get("alpn", ()) for word in ("--alpn", name)]
         return shlex.join(words)
 
     @property
     def mosquitto_line(self) -> str:
-        """The mosquitto_pub command of a device here; it reads the token from the shell."""
-        target = self.target
+        """The mosquitto_pub command of a device here; it reads secrets from the environment."""
+        target, credentials = self.target, self.target.credentials
         words = ["mosquitto_pub", "-d", "-q", "1", "-h", target.host]
         words += ["-p", str(target.effective_port), "-t", "v1/devices/me/telemetry"]
         words += [word for source in self._cafiles for word in ("--cafile", source)]
-        return f"""{shlex.join(words)} -u "$TBDIAG_TOKEN" -m '{{"temperature":25}}'"""
+        words += self._certificate
+        if credentials.client_id:
+            words += ["-i", credentials.client_id]
+        words += [word for name in self.options.get("alpn", ()) for word in ("--tls-alpn", name)]
+        words += ["-m", _PAYLOAD]
+        line = shlex.join(words)
+        if credentials.token:
+            return f'{line} -u "$TBDIAG_TOKEN"'
+        if credentials.username:
+            return f'{line} -u {shlex.quote(credentials.username)} -P "$TBDIAG_PASSWORD"'
+        return line
+
+    @property
+    def device_line(self) -> str:
+        """The documentation's command of a device here: mosquitto_pub, curl or coap-client."""
+        target, held = self.target, self.target.credentials
+        if target.transport in (Transport.MQTTS, Transport.MQTT):
+            return self.mosquitto_line
+        token = "$TBDIAG_TOKEN/" if held.token else ""
+        url = f'"{target.transport}://{target.address}/api/v1/{token}telemetry"'
+        if target.transport in (Transport.HTTPS, Transport.HTTP):
+            words = ["curl", "-v", "-X", "POST", "--header", "Content-Type:application/json"]
+            trust, data = "--cacert", "--data"
+        else:
+            words = ["coap-client-openssl", "-v", "6", "-m", "POST", "-t", "application/json"]
+            trust, data = "-R", "-e"
+            words += ["-c", held.certfile, "-j", held.keyfile or ""] if held.certfile else []
+        words += [word for source in self._cafiles for word in (trust, source)]
+        return f"{shlex.join([*words, data, _PAYLOAD])} {url}"
+
+    @property
+    def _certificate(self) -> list[str]:
+        held = self.target.credentials
+        if held.certfile is None:
+            return []
+        return ["--cert", held.certfile, "--key", held.keyfile or held.certfile]
 
     @property
     def _cafiles(self) -> tuple[str, ...]:
@@ -93,6 +148,13 @@ class Room:
         path = self.folder / name
         path.write_bytes(data)
         return str(path)
+
+    def identity(self, issued: Issued) -> Credentials:
+        """The credentials of a device with this client certificate, its files written."""
+        return Credentials(
+            certfile=self.write("device.pem", issued.pem()),
+            keyfile=self.write("device.key", issued.key_pem()),
+        )
 
     def broker(
         self,

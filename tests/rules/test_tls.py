@@ -19,6 +19,7 @@ from tbdiag.evidence import (
     VerifyEvidence,
 )
 from tbdiag.model import Credentials, Finding, Options, Severity, Target
+from tbdiag.pipeline import primary_of
 from tbdiag.protocol.tls_names import ALERTS
 from tbdiag.protocol.x509 import parse_certificate
 from tbdiag.rules._handshake import fault_of
@@ -56,8 +57,9 @@ def sent(code: int) -> tuple[Alert, ...]:
     return (Alert("sent", "fatal", code, ALERTS[code]),)
 
 
-def judged(*things: object, target: Target = TARGET) -> list[Finding]:
-    case = Case(target, Options(), NOW, {type(thing): thing for thing in things})
+def judged(*things: object, target: Target = TARGET, **options: object) -> list[Finding]:
+    given = Options(**options)  # type: ignore[arg-type]
+    case = Case(target, given, NOW, {type(thing): thing for thing in things})
     return [finding for rule in RULES for finding in rule.findings(case)]
 
 
@@ -147,7 +149,7 @@ def test_the_accepted_issuers_are_named() -> None:
 
 
 def test_an_expired_client_certificate_is_the_cause() -> None:
-    """A refused client certificate that has expired says when."""
+    """A refused client certificate that has expired was refused for that."""
     expired = certificate("sensor-7", not_after=NOW - timedelta(days=3))
     seen = evidence(
         "alert",
@@ -156,9 +158,36 @@ def test_an_expired_client_certificate_is_the_cause() -> None:
         client_certificate_sent=True,
         client_chain=(expired,),
     )
+    found = judged(seen)
+    assert primary_of(found) == "tls.client-certificate-expired"
+    assert found[0].cause == "The client certificate sensor-7 expired on 2026-02-26."
+    assert found[1].message == (
+        "The client certificate sensor-7 expired on 2026-02-26 (3 days ago)."
+    )
+    assert all("'my cert.pem'" in finding.fix for finding in found)
+
+
+def test_a_client_certificate_that_nobody_asked_for() -> None:
+    """Where TLS ends before ThingsBoard an X.509 device cannot prove itself: that is the cause."""
+    seen = evidence("established", client_chain=(certificate("sensor-7"),))
     finding = only(seen)
-    assert finding.cause == "The client certificate sensor-7 expired on 2026-02-26."
-    assert "'my cert.pem'" in finding.fix
+    assert finding.rule == "tls.client-certificate-not-requested"
+    assert "load balancer" in finding.cause
+
+
+@pytest.mark.parametrize(
+    ("offered", "message", "fix"),
+    [
+        (("mqtt", "x"), "refused 'mqtt' and 'x' with", "without ALPN: tbdiag check"),
+        ((), "refused a ClientHello without ALPN", "--alpn mqtt"),
+    ],
+)
+def test_a_refused_alpn_is_named(offered: tuple[str, ...], message: str, fix: str) -> None:
+    """The alert 120 names what was offered, and the command differs by whether anything was."""
+    (finding,) = judged(evidence("alert", alerts=received(120)), alpn=offered)
+    assert finding.rule == "tls.no-application-protocol"
+    assert message in finding.message
+    assert fix in finding.fix
 
 
 def test_plain_mqtt_is_repaired_on_the_server() -> None:
@@ -169,7 +198,9 @@ def test_plain_mqtt_is_repaired_on_the_server() -> None:
     assert "MQTT_SSL_ENABLED=true" in finding.fix
 
 
-@pytest.mark.parametrize(("port", "fix"), [(22, "mqtts://broker.example:8883"), (None, "ss -ltnp")])
+@pytest.mark.parametrize(
+    ("port", "fix"), [(22, "mqtts://broker.example:8883"), (None, "ss -lntup")]
+)
 def test_another_protocol_is_named(port: int | None, fix: str) -> None:
     """Another protocol is named, and the repair depends on the port."""
     target = Target("broker.example", port)

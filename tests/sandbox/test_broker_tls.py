@@ -157,7 +157,7 @@ def test_required_client_certificate(tmp_path: Path) -> None:
         (Tls(SERVER, "TLSv1.2", "TLSv1.2"), ["-tls1_3"], "alert protocol version"),
         (Tls(SERVER, "TLSv1.2", "TLSv1.2", "AES256-SHA"), ["-tls1_2"], "alert handshake failure"),
         (Tls(SERVER, alpn=("mqtt",)), ["-alpn", "mqtt"], "ALPN protocol: mqtt"),
-        (Tls(SERVER, alpn=("mqtt",)), ["-alpn", "h2"], "No ALPN negotiated"),
+        (Tls(SERVER, alpn=("mqtt",)), ["-alpn", "h2"], "alert no application protocol"),
         (
             Tls(SERVER, by_name={"other.test": ROOT.issue_server("other.test")}),
             ["-servername", "other.test"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,7 +22,7 @@ def _with_http(
     room: Room, broker: Broker, api: HttpApi, cafile: bytes | str | None = None, **changes: Any
 ) -> Iterator[Stand]:
     with api, room.serve(broker, cafile, http_url=api.url, **changes) as stand:
-        yield stand
+        yield dataclasses.replace(stand, others=(api,))
 
 
 @scenario("healthy-with-http", status={"http.token": "ok", "mqtt.connect": "ok"})
@@ -58,7 +59,8 @@ def not_thingsboard(room: Room) -> Iterator[Stand]:
     """The HTTP base is some other web server."""
     with Replying() as web, room.serve(room.broker()) as stand:
         url = f"http://localhost:{web.port}"
-        yield replace(stand, target=replace(stand.target, http_url=url))
+        target = replace(stand.target, http_url=url)
+        yield dataclasses.replace(stand, target=target, others=(web,))
 
 
 @scenario("http-unreachable", rules=("http.unreachable",), status={"mqtt.connect": "ok"})
