@@ -1,29 +1,24 @@
 """One bounded request to ThingsBoard's HTTP device API, whose URL holds the token.
 
 httpx connects to the address that answered before, and verifies the server once more with exactly
-the loaded CA certificates. Redirects, environment proxies and compression are off. A request runs
-in a thread of its own: httpx limits each read, and a dripping server never ends one.
+the loaded CA certificates. Redirects, environment proxies and compression are off.
 """
 
 from __future__ import annotations
 
-import logging
-import queue
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tbdiag.checks._mqtt_channel import ChannelFailed, tls_context, tls_reason
+from tbdiag.checks._within import Closable, unlogged, within
 from tbdiag.context import Run
 from tbdiag.deadline import Deadline
 from tbdiag.errors import os_error_kind
 from tbdiag.evidence import CaEvidence, TcpEvidence
 from tbdiag.fact import Fact, field, replace
 from tbdiag.model import Target
-from tbdiag.turns import waiting
 
 if TYPE_CHECKING:
     import httpx
@@ -93,50 +88,56 @@ def ask(run: Run, method: str, path: str, body: bytes | None = None) -> Reply:
         api = open_api(run)
     except ChannelFailed as failed:
         return Reply("tls", detail=str(failed))
-    with _unlogged(path):
-        reply = _within(run.deadline, lambda: _fetched(api, method, path, body, run.deadline))
+    try:
+        reply = within(
+            run.deadline,
+            "tbdiag device http",
+            lambda opened: _fetched(api, method, path, body, run.deadline, opened),
+        )
+    except TimeoutError as error:
+        reply = Reply("timeout", detail=str(error))
     return replace(reply, elapsed_ms=round((time.monotonic() - started) * 1000, 3))
 
 
-def _within(deadline: Deadline, fetch: Callable[[], Reply]) -> Reply:
-    arrived: queue.SimpleQueue[Reply] = queue.SimpleQueue()
-    threading.Thread(
-        target=lambda: arrived.put(fetch()), name="tbdiag device http", daemon=True
-    ).start()
-    try:
-        with waiting():
-            return arrived.get(timeout=deadline.remaining())
-    except queue.Empty:
-        return Reply("timeout", detail="no complete answer in time")
-
-
-def _fetched(api: Api, method: str, path: str, body: bytes | None, deadline: Deadline) -> Reply:
+def _fetched(
+    api: Api,
+    method: str,
+    path: str,
+    body: bytes | None,
+    deadline: Deadline,
+    opened: Callable[[Closable], None],
+) -> Reply:
     import httpx
 
     try:
-        with (
-            httpx.Client(
-                verify=api.context or False,  # False: there is no TLS on a typed http://
-                proxy=api.proxy,
-                trust_env=False,
-                follow_redirects=False,
-                timeout=max(deadline.remaining(), 0.001),
-            ) as client,
-            client.stream(
+        with unlogged(path), _client(api, deadline) as client:
+            opened(client)
+            with client.stream(
                 method,
                 api.connect_url + path,
                 content=body,
                 headers=_headers(api, body),
                 extensions={"sni_hostname": api.target.reference_name},
-            ) as response,
-        ):
-            return _read(response, deadline)
+            ) as response:
+                return _read(response, deadline)
     except httpx.TimeoutException:
         return Reply("timeout", detail="no answer in time")
     except ImportError:  # httpx leaves SOCKS to a package of its own
         return Reply("unreachable", detail="SOCKS for HTTP needs socksio: pip install socksio")
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, RuntimeError) as error:
         return _failure(error)
+
+
+def _client(api: Api, deadline: Deadline) -> httpx.Client:
+    import httpx
+
+    return httpx.Client(
+        verify=api.context or False,  # False: there is no TLS on a typed http://
+        proxy=api.proxy,
+        trust_env=False,
+        follow_redirects=False,
+        timeout=max(deadline.remaining(), 0.001),
+    )
 
 
 def _headers(api: Api, body: bytes | None) -> dict[str, str]:
@@ -179,18 +180,3 @@ def _failure(error: BaseException) -> Reply:
             return Reply("closed", detail="the server closed the connection without an answer")
         return Reply("not-http", detail="the answer is not HTTP")
     return Reply("unreachable", detail=type(error).__name__)
-
-
-@contextmanager
-def _unlogged(path: str) -> Iterator[None]:
-    """Keep httpx, which logs every URL, from writing this one into the application's log."""
-
-    def harmless(record: logging.LogRecord) -> bool:
-        return path not in record.getMessage()
-
-    logger = logging.getLogger("httpx")
-    logger.addFilter(harmless)
-    try:
-        yield
-    finally:
-        logger.removeFilter(harmless)

@@ -115,7 +115,8 @@ def check_command(**given: Any) -> int:
     """Diagnose one endpoint.
 
     TARGET is host, host:port, mqtts://host[:port], mqtt://host[:port] or a preset's name
-    (`tbdiag list presets`). The token is read from TBDIAG_TOKEN.
+    (`tbdiag list presets`); https://, http://, coaps:// and coap:// check devices that speak those.
+    The token is read from TBDIAG_TOKEN.
     """
     from tbdiag.pipeline import check, exit_code
     from tbdiag.targets.limits import output_file

@@ -59,7 +59,12 @@ def _line(stage: str, seen: CoapExchange) -> str:
     return f"{seen.method} {seen.path}: {answer}."
 
 
-@rule("coap.plaintext-port", stage="tls.handshake", needs=HandshakeEvidence, reference="RFC 7252 9")
+@rule(
+    "coap.plaintext-port",
+    stage="tls.handshake",
+    needs=HandshakeEvidence,
+    reference="RFC 7252 section 9",
+)
 def plaintext_port(case: Case, tls: HandshakeEvidence) -> Iterable[Fault]:
     """The port speaks plain CoAP, not DTLS.
 
@@ -259,7 +264,11 @@ def too_large(case: Case, target: Target) -> Iterable[Fault]:
 
 
 @rule(
-    "coap.token-in-clear", stage="coap.connect", needs=CoapConnectEvidence, severity=Severity.INFO
+    "coap.token-in-clear",
+    stage="coap.connect",
+    needs=CoapConnectEvidence,
+    severity=Severity.INFO,
+    reference="RFC 7252 section 11",
 )
 def token_in_clear(case: Case, seen: CoapConnectEvidence) -> Iterable[Fault]:
     """The token travels in clear.

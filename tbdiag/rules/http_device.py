@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 
 from tbdiag.context import Case
@@ -50,7 +51,12 @@ def _of_kind(case: Case, kind: str) -> Iterator[tuple[str, HttpExchange]]:
     return ((stage, seen) for stage, seen in exchanges(case) if kind_of(seen) == kind)
 
 
-@rule("http.redirected", stage="http.connect", needs=HttpConnectEvidence, reference="RFC 9110 15.4")
+@rule(
+    "http.redirected",
+    stage="http.connect",
+    needs=HttpConnectEvidence,
+    reference="RFC 9110 section 15.4",
+)
 def redirected(case: Case, seen: HttpConnectEvidence) -> Iterable[Fault]:
     """The server redirects the device somewhere else.
 
@@ -64,7 +70,7 @@ def redirected(case: Case, seen: HttpConnectEvidence) -> Iterable[Fault]:
     secure = where.startswith("https://") and target.transport is Transport.HTTP
     cause = "A proxy in front of ThingsBoard sends every http:// request to https://."
     fix = "Use the address it redirects to: tbdiag check "
-    fix += where if "://" in where else origin(target)
+    fix += shlex.quote(where if "://" in where else origin(target))
     yield Fault(
         f"{seen.base_url} answers HTTP {seen.status}, a redirect to {where}.",
         cause if secure else "This address does not serve the device API itself.",
@@ -92,7 +98,12 @@ def unavailable(case: Case, seen: HttpConnectEvidence) -> Iterable[Fault]:
         )
 
 
-@rule("http.tls-port", stage="http.connect", needs=HttpConnectEvidence, reference="RFC 8446 5.1")
+@rule(
+    "http.tls-port",
+    stage="http.connect",
+    needs=HttpConnectEvidence,
+    reference="RFC 8446 section 5.1",
+)
 def tls_port(case: Case, seen: HttpConnectEvidence) -> Iterable[Fault]:
     """A plain HTTP request met a TLS port.
 
@@ -213,7 +224,11 @@ def refused(case: Case, target: Target) -> Iterable[Fault]:
 
 
 @rule(
-    "http.token-in-clear", stage="http.connect", needs=HttpConnectEvidence, severity=Severity.INFO
+    "http.token-in-clear",
+    stage="http.connect",
+    needs=HttpConnectEvidence,
+    severity=Severity.INFO,
+    reference="RFC 9110 section 17.9",
 )
 def token_in_clear(case: Case, seen: HttpConnectEvidence) -> Iterable[Fault]:
     """The token travels in clear.
@@ -226,10 +241,7 @@ def token_in_clear(case: Case, seen: HttpConnectEvidence) -> Iterable[Fault]:
         yield Fault(
             f"The token went to {case.target.address} unencrypted, as part of the URL.",
             "http:// has no encryption: everyone on the way can read the token.",
-            f"Use https where the server offers it: tbdiag check https://{_host(case.target)}",
+            "Use https where the server offers it: "
+            + check_line(case, scheme="https", port=Transport.HTTPS.default_port),
             subject=case.target.address,
         )
-
-
-def _host(target: Target) -> str:
-    return f"[{target.host}]" if ":" in target.host else target.host
