@@ -154,8 +154,9 @@ def _summary(evidence: HandshakeEvidence) -> str:
     if evidence.established:
         count = len(evidence.certificate_list) + len(evidence.unparsed)
         noun = "certificate" if count == 1 else "certificates"
+        shown = evidence.truncated or f"{count} {noun} presented"
         alpn = f", ALPN {evidence.alpn}" if evidence.alpn else ""
-        return f"{evidence.version}, {evidence.cipher}{alpn}, {count} {noun} presented"
+        return f"{evidence.version}, {evidence.cipher}{alpn}, {shown}"
     return _failure(evidence)
 
 

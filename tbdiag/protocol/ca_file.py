@@ -15,11 +15,12 @@ from tbdiag.protocol import containers, pem
 from tbdiag.protocol.content_kinds import DER_WORDS, content_words, label_words
 from tbdiag.protocol.x509 import UnparsableCertificate, parse_certificate
 
-MAX_BYTES = 32 << 20
+MAX_BYTES = 16 << 20
 """Octets of a CA file that are read."""
 MAX_KEPT = 512 << 10
 """Octets up to which a CA file, once read, is kept for the next target that names it."""
-MAX_CERTIFICATES = 20_000
+MAX_CERTIFICATES = 5000
+"""Certificates of one file that are parsed: the largest public bundles hold some hundreds."""
 MAX_BLOCKS = 50_000
 MAX_PROBLEMS = 50
 _CERTIFICATE_LABELS = ("CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CERTIFICATE")

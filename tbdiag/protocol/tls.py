@@ -264,9 +264,12 @@ class Attempt:
         chain, unparsed, total = self._presented()
         agreed = self.completed or bool(chain or unparsed)
         outcome = ended.outcome if ended else "established"
+        names, named = self._ca_names()
         truncated = ended.truncated if ended else None
         if total > MAX_CERTIFICATES:
             truncated = f"{total} certificates presented, the first {MAX_CERTIFICATES} kept"
+        elif named > MAX_CA_NAMES:
+            truncated = f"{named} names in CertificateRequest, the first {MAX_CA_NAMES} kept"
         return HandshakeEvidence(
             server_name=self.hello.server_name,
             established=ended is None,
@@ -280,7 +283,7 @@ class Attempt:
             verify_errors=tuple(self.watch.verify_errors),
             alerts=tuple(self.watch.alerts),
             certificate_requested=self.watch.certificate_requested,
-            certificate_request_names=self._ca_names(),
+            certificate_request_names=names,
             client_certificate_sent=self.watch.certificate_proved,
             client_chain=self.hello.identity.chain if self.hello.identity else (),
             first_bytes=self.first if outcome == "not-tls" else b"",
@@ -314,11 +317,12 @@ class Attempt:
     def _alpn(self) -> str | None:
         return self.connection.get_alpn_proto_negotiated().decode("ascii", "replace") or None
 
-    def _ca_names(self) -> tuple[str, ...]:
+    def _ca_names(self) -> tuple[tuple[str, ...], int]:
+        """The names of the CertificateRequest that are kept, and how many there were."""
         if not self.watch.certificate_requested:
-            return ()
-        names = self.connection.get_client_ca_list()[:MAX_CA_NAMES]
-        return tuple(_name(name.der()) for name in names)
+            return (), 0
+        names = self.connection.get_client_ca_list()
+        return tuple(_name(name.der()) for name in names[:MAX_CA_NAMES]), len(names)
 
     def close(self, *, polite: bool) -> None:
         """Close the connection; with close_notify when it stands, to leave no error in its log."""

@@ -14,7 +14,7 @@ import msgspec
 
 from tbdiag import __version__
 from tbdiag.evidence import Certificate
-from tbdiag.fact import field_names, is_record
+from tbdiag.fact import field_names, is_record, replace
 from tbdiag.model import Finding, Report, Secret
 from tbdiag.redact import map_text
 
@@ -163,12 +163,26 @@ def encode(report: Report) -> bytes:
         encoded = b""
     if encoded and len(encoded) <= ORDINARY_SIZE:
         return encoded
-    return msgspec.json.encode(document(map_text(report, _bounded)))
+    return msgspec.json.encode(document(_cut(report)))
+
+
+def _cut(report: Report) -> Report:
+    """The report with long texts cut; a PEM that is to be copied stays whole."""
+    shorter = map_text(report, _bounded)
+    findings = tuple(
+        replace(cut, pem=_encodable(whole.pem) if whole.pem else None)
+        for cut, whole in zip(shorter.findings, report.findings, strict=True)
+    )
+    return replace(shorter, findings=findings)
 
 
 def _bounded(text: str) -> str:
     if len(text) > LONGEST_TEXT:
         text = f"{text[:LONGEST_TEXT]}… ({len(text):,} characters, cut)"
+    return _encodable(text)
+
+
+def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
