@@ -7,8 +7,6 @@ exceptions are status `error`, and nothing outlives its deadline.
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import queue
 import threading
 import time
@@ -23,6 +21,7 @@ from tbdiag.deadline import Deadline
 from tbdiag.errors import UsageError
 from tbdiag.evidence import VerifyEvidence
 from tbdiag.fact import Record, field, replace
+from tbdiag.importing import ImportAhead
 from tbdiag.model import (
     ClientVerdict,
     Finding,
@@ -52,8 +51,8 @@ class _Stages(Record):
     checks: list[Check]
     observer: Observer
     limit: Deadline
-    inline: bool = False
-    """Whether the stages run one after the other in the calling thread."""
+    imports: ImportAhead | None = None
+    """None: the stages run one after the other in the calling thread."""
     waits_for: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Stage id -> the stages of this run that must be done before it."""
     results: dict[str, StageResult] = field(default_factory=dict)
@@ -124,7 +123,7 @@ class _Stages(Record):
         self.running[check.id] = (time.monotonic(), deadline)
         self.observer(check.id, None)
         run = self.run.with_deadline(deadline)
-        if self.inline:
+        if self.imports is None:
             self._observe(check, run)
             return
         threading.Thread(
@@ -132,6 +131,8 @@ class _Stages(Record):
         ).start()
 
     def _observe(self, check: Check, run: Run) -> None:
+        if self.imports:
+            self.imports.wait(check.imports)
         started = time.monotonic()
         try:
             result, evidence = _observed(check, run)
@@ -232,10 +233,10 @@ def check(
     run = Run(target, options, now, limit, notify=notify or (lambda _text: None))
     run._evidence[Target] = target
     checks = registry.ordered_checks(target.transport.value)
-    if not inline:
-        _import_ahead(checks, target, options)
+    imports = None if inline else _import_ahead(checks, target, options)
     try:
-        results = _Stages(run, checks, observer or (lambda *_: None), limit, inline).complete()
+        stages = _Stages(run, checks, observer or (lambda *_: None), limit, imports)
+        results = stages.complete()
     finally:
         run.close()
     case = Case(target, options, now, run._evidence)
@@ -263,19 +264,10 @@ def report_on(
     return redact(report, secrets_of(case.target, case.options))
 
 
-def _import_ahead(checks: Iterable[Check], target: Target, options: Options) -> None:
-    """Import what later stages need while the earlier ones wait for the network."""
-    modules = [
-        name for c in checks if not (c.applies and c.applies(target, options)) for name in c.imports
-    ]
-
-    def import_all() -> None:
-        registry.load("rules", target.transport.value)
-        for name in modules:
-            with contextlib.suppress(ImportError):
-                importlib.import_module(name)
-
-    threading.Thread(target=import_all, name="tbdiag imports", daemon=True).start()
+def _import_ahead(checks: Iterable[Check], target: Target, options: Options) -> ImportAhead:
+    applying = [c for c in checks if not (c.applies and c.applies(target, options))]
+    names = [name for c in applying for name in c.imports]
+    return ImportAhead(names, lambda: registry.load("rules", target.transport.value))
 
 
 def judge(

@@ -12,7 +12,7 @@ import tbdiag
 ROOT = Path(tbdiag.__file__).parent
 LAYERS = [
     {"fact", "model", "errors", "evidence", "deadline", "turns", "__init__"},
-    {"context", "registry"},
+    {"context", "importing", "registry"},
     {"protocol"},
     {"clients"},
     {"checks"},

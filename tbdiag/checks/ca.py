@@ -27,6 +27,7 @@ URL_SECONDS = 8.0
     "ca.load",
     title="CA chain",
     order=10,
+    imports=("cryptography.x509",),
     timeout=10.0,
     transports=("mqtts", "mqtt", "https", "http", "coaps", "coap"),
     applies=encrypted_only,
