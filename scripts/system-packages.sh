@@ -10,6 +10,7 @@ PATH=$PATH:/usr/sbin # where Debian puts mosquitto, and not on every user's PATH
 programs='mosquitto mosquitto tests against a real broker
 mosquitto_pub mosquitto-clients tests that compare with mosquitto_pub
 openssl openssl tests that compare with the openssl command
+coap-client-openssl libcoap3-bin tests that compare with libcoap
 promtool prometheus tests that check the metrics
 chromium chromium tests that open the HTML report'
 
