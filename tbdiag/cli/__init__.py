@@ -24,7 +24,7 @@ COMMANDS = {
     "exporter": ("exporter", "Prometheus exporter and status page."),
     "history": ("history", "What changed on the watched targets, and when."),
 }
-"""Command name -> (module of tbdiag.cli, short help). A module is imported when its command runs."""
+"""Command name -> (module, short help); a module is imported when its command runs."""
 
 
 class LazyGroup(click.Group):
@@ -83,19 +83,27 @@ def run(arguments: Sequence[str]) -> int:
         say(f"cannot write the result: {error}")
         return 2
     except Exception as error:  # noqa: BLE001 - the last net: exit 3, one sentence, no traceback
-        return _failed(error)
+        return _failed(error, arguments)
 
 
 def _usage(error: UsageError | click.ClickException, arguments: Sequence[str]) -> int:
     text = error.format_message() if isinstance(error, click.ClickException) else str(error)
     if _wants(arguments, "nagios"):
-        click.echo(f"TBDIAG UNKNOWN - {visible(text)}")
-        return 3
+        return _unknown(text)
     say(text)
     return 2
 
 
-def _failed(error: Exception) -> int:
+def _unknown(text: str) -> int:
+    from tbdiag.report.as_nagios import nagios_unknown
+
+    click.echo(nagios_unknown(text), nl=False)
+    return 3
+
+
+def _failed(error: Exception, arguments: Sequence[str]) -> int:
+    if _wants(arguments, "nagios"):
+        return _unknown(f"tbdiag itself failed: {type(error).__name__}: {error}")
     say(f"tbdiag itself failed: {type(error).__name__}: {error}")
     if os.environ.get("TBDIAG_DEBUG"):
         import traceback

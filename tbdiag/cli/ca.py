@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tbdiag.cli.output import emit, write
+from tbdiag.cli.output import emit, finish, write
 from tbdiag.fact import replace
 from tbdiag.model import CaReport, Options, Target
 from tbdiag.report import FORMATS
@@ -182,11 +182,10 @@ def ca_verify(
     """Offline: what each device TLS stack decides about a presented chain with this CA file."""
     from tbdiag.ca_commands.verify import as_ca_report
     from tbdiag.offline import verify_files
-    from tbdiag.pipeline import exit_code
 
     report = verify_files(cafile, presented, server_name, options=_options(given, client=client))
     if given["format_id"] in ("table", "json"):
         return _show(as_ca_report(report), given, output)
     look = {name: given[name] for name in ("verbose", "strict")}
     emit(report, given["format_id"], output, **look)
-    return exit_code(report.verdict, strict=given["strict"])
+    return finish(report, given["format_id"], strict=given["strict"])

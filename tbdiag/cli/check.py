@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from tbdiag.cli.output import Progress, emit
+from tbdiag.cli.output import Progress, emit, finish, mask_on_github, summarise_on_github
 from tbdiag.errors import UsageError
 from tbdiag.fact import replace
 from tbdiag.model import Options, Target
@@ -118,7 +118,7 @@ def check_command(**given: Any) -> int:
     (`tbdiag list presets`); https://, http://, coaps:// and coap:// check devices that speak those.
     The token is read from TBDIAG_TOKEN.
     """
-    from tbdiag.pipeline import check, exit_code
+    from tbdiag.pipeline import check
     from tbdiag.targets.limits import output_file
 
     output_file(given["output"])
@@ -127,6 +127,8 @@ def check_command(**given: Any) -> int:
         target, asked = _find_target(given, stack)
         target = _with_flags(target, given, progress.notify)
         options = _options(given, asked)
+        if given["format_id"] == "github":
+            mask_on_github(target, options)
         # The sentence about the live device's session is noise where the server is our own.
         notify = None if given["sandbox"] else progress.notify
         try:
@@ -144,7 +146,9 @@ def check_command(**given: Any) -> int:
         verbose=given["verbose"],
         strict=given["strict"],
     )
-    return exit_code(report.verdict, strict=given["strict"])
+    if given["format_id"] == "github":
+        summarise_on_github(report)
+    return finish(report, given["format_id"], strict=given["strict"])
 
 
 def _find_target(given: Given, stack: ExitStack) -> tuple[Target, dict[str, Any]]:

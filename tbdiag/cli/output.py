@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -11,7 +12,7 @@ from typing import Any, TextIO
 import click
 
 from tbdiag.errors import UsageError
-from tbdiag.model import Report, StageResult
+from tbdiag.model import Options, Report, StageResult, Target
 
 
 def style(stream: TextIO | None = None) -> dict[str, Any]:
@@ -37,6 +38,40 @@ def emit(report: Report, format_id: str, output: str | None, **more: Any) -> Non
     from tbdiag.report import render
 
     write(lambda **look: render(report, format_id, **look, **more), output)
+
+
+def finish(report: Report, format_id: str, *, strict: bool) -> int:
+    """The exit code of a report in this format; Nagios has its own convention."""
+    if format_id == "nagios":
+        from tbdiag.report.as_nagios import nagios_code
+
+        return nagios_code(report, strict)
+    from tbdiag.pipeline import exit_code
+
+    return exit_code(report.verdict, strict=strict)
+
+
+def mask_on_github(target: Target, options: Options) -> None:
+    """Have the GitHub runner mask this run's secrets, before anything else is printed.
+
+    Only there: the command itself carries the secret, and the runner swallows it.
+    """
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        from tbdiag.redact import secrets_of
+        from tbdiag.report.as_github import mask_commands
+
+        click.echo(mask_commands(secrets_of(target, options)), nl=False)
+        sys.stdout.flush()
+
+
+def summarise_on_github(report: Report) -> None:
+    """Append the Markdown report to the step's summary, where the runner names a file for it."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if path:
+        from tbdiag.report.as_github import step_summary
+
+        with contextlib.suppress(OSError), Path(path).open("a", encoding="utf-8") as file:
+            file.write(step_summary(report))
 
 
 def write(rendered: Any, output: str | None) -> None:
