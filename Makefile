@@ -25,6 +25,7 @@ sandbox: setup ## serve a local sandbox until Ctrl-C; SCENARIO=name gives it a f
 .PHONY: test
 test: ## the whole suite on Python 3.11, 3.12 and 3.13; PYTHONS="3.12" TESTS=name limit it
 	@scripts/system-packages.sh
+	@scripts/setup-thingsboard.sh
 	@scripts/test-matrix.sh $(if $(TESTS),-k "$(TESTS)")
 
 .PHONY: check

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -106,6 +106,12 @@ class Broker(Server):
                         return event
                 if not self._news.wait(end - time.monotonic()):
                     raise TimeoutError(f"no {kind!r} within {seconds} s")
+
+    def wait_until(self, holds: Callable[[], object], seconds: float = 5.0) -> None:
+        """Wait until `holds()` is true, asked at every event; TimeoutError after `seconds`."""
+        with self._news:
+            if not self._news.wait_for(holds, seconds):
+                raise TimeoutError(f"not so within {seconds} s")
 
     def record(self, connection: Connection, kind: str, detail: object = None) -> None:
         """Append to the log."""
