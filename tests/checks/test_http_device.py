@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import socket
 import time
@@ -28,6 +29,7 @@ from tbdiag.sandbox.http import (
     SlowBody,
 )
 from tbdiag.sandbox.profile import DEFAULT_TOKEN, Device, Platform
+from tbdiag.sandbox.proxy import HttpProxy, SocksProxy
 from tbdiag.sandbox.server import Server, listen
 
 CANARY = "Canary Token/with?odd#parts%41"
@@ -301,3 +303,23 @@ def test_https_to_an_ipv6_literal(root: Authority, ca: str) -> None:
         report = diagnosed(api, Transport.HTTPS, ca, host="::1")
     assert report.verdict == "ok", render(report, "table")
     assert f"https://[::1]:{api.port}" in render(report, "json")
+
+
+@pytest.mark.parametrize("kind", [HttpProxy, SocksProxy])
+def test_everything_goes_through_the_proxy(kind: Any, root: Authority, ca: str) -> None:
+    """--proxy: the token goes through a tunnel, or stays here with a word on what is missing."""
+    with HttpApi(tls=Tls(root.issue_server())) as api, kind() as proxy:
+        report = diagnosed(
+            api,
+            Transport.HTTPS,
+            ca,
+            host="localhost",
+            proxy=f"{kind.scheme}://localhost:{proxy.port}",
+        )
+        assert DEFAULT_TOKEN.encode() not in proxy.received_bytes()
+        asked = len(proxy.requests)
+    if kind is SocksProxy and importlib.util.find_spec("socksio") is None:
+        assert "needs socksio" in report.findings[0].message
+        return
+    assert report.verdict == "ok", render(report, "table")
+    assert asked >= 4
