@@ -127,6 +127,8 @@ def _body(chunks: Iterator[bytes]) -> bytes:
 
 def _reason(error: Exception) -> str:
     """Why a request failed, in the words of the innermost exception that has some."""
+    if type(error).__name__ == "ProxyError":
+        return f"the proxy refused: {error}"
     cause: BaseException = error
     while (inner := cause.__cause__ or cause.__context__) is not None:
         cause = inner

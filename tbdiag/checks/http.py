@@ -159,6 +159,10 @@ def _failure(error: BaseException) -> _Reply:
     """What failed, found along the causes; httpx's own text may quote the URL: it is left out."""
     import ssl
 
+    import httpx
+
+    if isinstance(error, httpx.ProxyError):
+        return _Reply(error="unreachable", detail=f"the proxy refused: {error}"[:200])
     cause: BaseException | None = error
     while cause:
         if isinstance(cause, ssl.SSLCertVerificationError):
