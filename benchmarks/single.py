@@ -26,6 +26,14 @@ from tbdiag.sandbox.authority import Authority
 
 TOKEN = "benchmarkToken000001"
 TBDIAG = str(Path(sys.executable).with_name("tbdiag"))
+LONG_WAY = """
+import sys
+from tbdiag.checks import _mqtt_spare
+_mqtt_spare.SLOW_MS = -1.0
+from tbdiag.cli import run
+sys.exit(run(sys.argv[1:]))
+"""
+"""tbdiag for the delaying proxy, which accepts at once: the way looks short by its TCP connect."""
 ONE_WAY = 0.05
 """Seconds that the delaying proxy holds every byte: 100 ms of round trip."""
 
@@ -155,12 +163,14 @@ def _deliver(held: object, sink: socket.socket) -> None:
             return
 
 
-def contenders(port: int, cafile: str) -> dict[str, Callable[[], float]]:
+def contenders(
+    port: int, cafile: str, tbdiag: tuple[str, ...] = (TBDIAG,)
+) -> dict[str, Callable[[], float]]:
     """One full diagnosis, and what a person would type instead."""
     s_client = ["openssl", "s_client", "-connect", f"localhost:{port}", "-CAfile", cafile]
     publish = ["mosquitto_pub", "-h", "localhost", "-p", str(port), "--cafile", cafile, "-q", "1"]
     publish += ["-u", TOKEN, "-t", "v1/devices/me/telemetry", "-m", '{"temperature":25}']
-    check = [TBDIAG, "check", f"localhost:{port}", "--cafile", cafile]
+    check = [*tbdiag, "check", f"localhost:{port}", "--cafile", cafile]
     found: dict[str, Callable[[], float]] = {
         "openssl s_client + mosquitto_pub": lambda: run(s_client) + run(publish),
         "tbdiag check": lambda: run(check, TBDIAG_TOKEN=TOKEN),
@@ -197,7 +207,9 @@ def main() -> None:
         show("Full diagnosis, loopback", alternate(contenders(port, cafile), runs))
         with delayed(port) as slow:
             slow_runs = {
-                k: v for k, v in contenders(slow, cafile).items() if not k.startswith("sslyze")
+                k: v
+                for k, v in contenders(slow, cafile, (sys.executable, "-c", LONG_WAY)).items()
+                if not k.startswith("sslyze")
             }
             show("Full diagnosis, 100 ms round trip", alternate(slow_runs, max(3, runs // 3)))
 

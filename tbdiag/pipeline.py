@@ -7,6 +7,7 @@ exceptions are status `error`, and nothing outlives its deadline.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -176,6 +177,18 @@ class _Stages(Record):
         if evidence is not None:
             self.run._evidence[type(evidence)] = evidence
         self.observer(result.id, result)
+        if self.imports:
+            self._prepare_others(result.id)
+
+    def _prepare_others(self, stage_id: str) -> None:
+        """Let later stages begin what only needed this one; whether it helps is not our concern."""
+        for check in self.checks:
+            if check.prepare is None or stage_id not in check.prepare_after:
+                continue
+            before = [self.results.get(stage) for stage in check.prepare_after]
+            if all(stage and stage.status in SATISFIED for stage in before):
+                with contextlib.suppress(Exception):
+                    check.prepare(self.run)
 
 
 def _observed(check: Check, run: Run) -> tuple[StageResult, Any]:

@@ -71,6 +71,10 @@ class Check(Fact, frozen=True):
     """Returns why the stage does not apply, or None; asked before any requirement."""
     waivable: tuple[str, ...]
     """Requirements that `--insecure` waives."""
+    prepare: Callable[[Run], None] | None
+    """Begins, without waiting, what this stage will need; sends nothing of the user's."""
+    prepare_after: tuple[str, ...]
+    """Stages that must have passed before `prepare` is called."""
     imports: tuple[str, ...]
     """Heavy modules this stage will import: loaded in the background while others wait."""
     doc: str
@@ -175,6 +179,8 @@ def check(
     applies: Applies | None = None,
     waivable: tuple[str, ...] = (),
     imports: tuple[str, ...] = (),
+    prepare: Callable[[Run], None] | None = None,
+    prepare_after: tuple[str, ...] = (),
 ) -> Callable[[Observe], Observe]:
     """Register a function as the check of one stage; its docstring is the published text."""
 
@@ -193,6 +199,8 @@ def check(
                 transports,
                 applies,
                 waivable,
+                prepare,
+                prepare_after,
                 imports,
                 _doc(function),
             ),

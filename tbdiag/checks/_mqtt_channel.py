@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+from tbdiag.checks._mqtt_spare import Spare
 from tbdiag.deadline import Deadline
 from tbdiag.errors import os_error_kind
 from tbdiag.evidence import CaEvidence, Certificate
@@ -112,19 +113,30 @@ def _identify(context: ssl.SSLContext, target: Target) -> None:
         raise ChannelFailed("tls-failed", f"the client certificate or key: {error}") from error
 
 
-def open_channel(endpoint: Endpoint, note: Callable[[bytes], None], deadline: Deadline) -> Channel:
-    """Dial and, unless the port is plain, handshake with verification.
+def open_channel(
+    endpoint: Endpoint,
+    note: Callable[[bytes], None],
+    deadline: Deadline,
+    spare: Spare | None = None,
+) -> Channel:
+    """Dial and, unless the port is plain, handshake with verification; or use a `spare` socket.
 
     `note` is called with every run of bytes received, decrypted. Raises ChannelFailed.
     """
+    sock = spare.take(deadline) if spare else None
+    return Channel(sock or open_socket(endpoint, deadline), note)
+
+
+def open_socket(endpoint: Endpoint, deadline: Deadline) -> socket.socket:
+    """A connected socket, over TLS verified by `endpoint.context`; raises ChannelFailed."""
     sock = _dial(endpoint, deadline)
     try:
         if endpoint.context:
-            sock = _handshake(sock, endpoint.context, endpoint.name, deadline)
-        return Channel(sock, note)
+            return _handshake(sock, endpoint.context, endpoint.name, deadline)
     except BaseException:
         sock.close()
         raise
+    return sock
 
 
 def speaks_tls(endpoint: Endpoint, deadline: Deadline) -> bool:

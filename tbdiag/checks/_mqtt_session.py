@@ -18,6 +18,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from tbdiag.checks._mqtt_channel import ChannelFailed, Endpoint, open_channel
+from tbdiag.checks._mqtt_spare import Spare
 from tbdiag.deadline import Deadline
 from tbdiag.errors import InternalError
 from tbdiag.evidence import NOT_MQTT, ConnackAttempt
@@ -52,6 +53,8 @@ class Plan(Fact, frozen=True):
     endpoint: Endpoint
     client_identifier: str
     credentials: Credentials
+    spare: Spare | None = None
+    """A channel opened ahead, for the first attempt."""
 
 
 class Acknowledgement(Fact, frozen=True):
@@ -135,7 +138,7 @@ class Session:
         """Open the channel and send CONNECT; raises ChannelFailed before anything secret leaves."""
         self.version = version
         self.tap = Tap(version, encrypted=plan.endpoint.context is not None)
-        self.channel = open_channel(plan.endpoint, self.tap.note, deadline)
+        self.channel = open_channel(plan.endpoint, self.tap.note, deadline, plan.spare)
         self.ended = False
         self.subscription: int | None = None
         """The Packet Identifier of the SUBSCRIBE that the stages share; see Link."""

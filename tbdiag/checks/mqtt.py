@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tbdiag.checks._applies import with_credentials, with_publish
+from tbdiag.checks._mqtt_spare import SLOW_MS, Spare
 from tbdiag.context import Run
 from tbdiag.deadline import Deadline
 from tbdiag.evidence import (
@@ -25,6 +26,9 @@ from tbdiag.model import Credentials
 from tbdiag.registry import Blocked, Observation, check
 
 if TYPE_CHECKING:
+    import socket
+
+    from tbdiag.checks._mqtt_channel import Endpoint
     from tbdiag.checks._mqtt_session import Link, Plan, Session
     from tbdiag.protocol.mqtt import Version
 
@@ -53,6 +57,21 @@ TLS_PROBE = 3.0
 _SESSION = "tbdiag.checks._mqtt_session"
 
 
+def _open_ahead(run: Run) -> None:
+    """On a long way, dial and handshake for MQTT while the first handshake is looked at."""
+    tcp = run.need(TcpEvidence)
+    slow = any(a.address == tcp.connected and a.elapsed_ms > SLOW_MS for a in tcp.attempts)
+    wanted = with_credentials(run.target, run.options) is None and not run.options.proxy
+    if slow and wanted and run.target.transport.encrypted:
+        run.keep(spare := Spare(lambda deadline: _opened(run, deadline)), spare.close)
+
+
+def _opened(run: Run, deadline: Deadline) -> socket.socket:
+    from tbdiag.checks._mqtt_channel import open_socket
+
+    return open_socket(_endpoint(run), deadline)
+
+
 @check(
     "mqtt.connect",
     title="MQTT connect",
@@ -63,6 +82,8 @@ _SESSION = "tbdiag.checks._mqtt_session"
     applies=with_credentials,
     waivable=("tls.verify",),
     imports=(_SESSION,),
+    prepare=_open_ahead,
+    prepare_after=("ca.load", "tcp.connect"),
 )
 def connect(run: Run) -> Observation[MqttConnectEvidence]:
     """Open an MQTT session with the credentials and read the CONNACK.
@@ -122,18 +143,22 @@ def _connect_evidence(
 
 
 def _plan(run: Run, identifier: str) -> Plan:
-    from tbdiag.checks._mqtt_channel import Endpoint, reference_name, tls_context
     from tbdiag.checks._mqtt_session import Plan
+
+    return Plan(_endpoint(run), identifier, run.target.credentials, run.kept(Spare))
+
+
+def _endpoint(run: Run) -> Endpoint:
+    from tbdiag.checks._mqtt_channel import Endpoint, reference_name, tls_context
 
     target = run.target
     address = run.need(TcpEvidence).connected or target.host
     encrypted = target.transport.encrypted
     context = tls_context(target, run.options, run.get(CaEvidence)) if encrypted else None
     name = reference_name(target.reference_name)
-    endpoint = Endpoint(
+    return Endpoint(
         address, target.effective_port, name, context, run.options.proxy, run.options.family
     )
-    return Plan(endpoint, identifier, target.credentials)
 
 
 def _kind(credentials: Credentials) -> str:
