@@ -115,7 +115,7 @@ def test_an_ipv6_address_in_brackets() -> None:
         (SocksProxy(), "", 4, "SOCKS reply 4, host unreachable"),
         (SocksProxy(refusal=99), "", 99, "SOCKS reply 99, a reply code that RFC 1928"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_a_refusal_has_its_code_and_words(
     proxy: HttpProxy | SocksProxy, user: str, code: int, words: str
