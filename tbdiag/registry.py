@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from tbdiag.context import Case, Run
 
 E = TypeVar("E")
+MAX_FINDINGS = 50
+"""Findings of one rule in one report."""
+_MORE = f"There are more than {MAX_FINDINGS} findings of this rule; the first are shown."
+_SAME = "The same fault is there many times."
+_FIRST = "Repair what is shown, then run it again."
 
 
 class Observation(Fact, Generic[E], frozen=True):
@@ -109,11 +114,16 @@ class Rule(Fact, frozen=True):
     doc: str
 
     def findings(self, case: Case) -> Iterable[Finding]:
-        """The findings of this rule on `case`; none where its evidence is missing."""
+        """The findings of this rule on `case`; none where its evidence is missing.
+
+        A CA file can earn any number of them: after `MAX_FINDINGS` one says that there are more.
+        """
         evidence = case.get(self.needs)
         if evidence is None:
             return
-        for fault in self.judge(case, evidence):
+        for number, fault in enumerate(self.judge(case, evidence)):
+            if number == MAX_FINDINGS:
+                fault = Fault(_MORE, _SAME, _FIRST, severity=fault.severity, stage=fault.stage)
             yield Finding(
                 rule=self.id,
                 stage=fault.stage or self.stage,
@@ -125,6 +135,8 @@ class Rule(Fact, frozen=True):
                 reference=self.reference,
                 pem=fault.pem,
             )
+            if number == MAX_FINDINGS:
+                return
 
 
 class Renderer(Fact, frozen=True):

@@ -29,6 +29,9 @@ from tbdiag.protocol.x509_names import common_names
 
 INSTALL = "python-mbedtls is not installed: pip install 'tbdiag[mbedtls]'"
 MAX_INTERMEDIATE_CA = 8
+MAX_TRIED = 300
+"""Signatures that are verified for one verdict (about 2 ms each); mbedTLS itself has no limit."""
+TOO_MANY = f"not decided: more than {MAX_TRIED} certificates have an issuer's name"
 MIN_RSA_BITS = 2048
 HASHES = ("sha224", "sha256", "sha384", "sha512")
 UNKNOWN_SIGNATURE_ALGORITHM = "0x262E"
@@ -66,7 +69,10 @@ def decide(
     trusted = [c for c in relevant(presented, anchors) if isinstance(_load(c), _Loaded)]
     with_addresses = mbedtls.version.version_info >= (3, 5)
     walk = _Walk(tuple(trusted), readable, at)
-    flags = walk.flags() | _leaf_flags(readable[0])
+    try:
+        flags = walk.flags() | _leaf_flags(readable[0])
+    except _TooManyTried:
+        return ClientDecision("mbedtls", "unknown", TOO_MANY)
     if not name_matches(server_name, readable[0], with_addresses):
         flags.add("X509_BADCERT_CN_MISMATCH")
     if not flags:
@@ -114,6 +120,10 @@ def _readable_presented(presented: tuple[Certificate, ...]) -> tuple[Certificate
     return tuple(readable) or "SSL - No certificate that mbedTLS can read"
 
 
+class _TooManyTried(Exception):
+    """The file is made to be slow: too many certificates might be the issuer."""
+
+
 class _Walk(Record):
     """x509_crt_verify_chain: from the end-entity certificate up, collecting flags on the way."""
 
@@ -121,6 +131,7 @@ class _Walk(Record):
     presented: tuple[Certificate, ...]
     at: datetime
     path: list[Certificate] = field(default_factory=list)
+    tried: int = 0
 
     def flags(self) -> set[str]:
         """The flags of every certificate on the path; the path itself is left in `path`."""
@@ -171,6 +182,9 @@ class _Walk(Record):
                 continue
             if parent.path_length is not None and parent.path_length < depth:
                 continue
+            self.tried += 1
+            if self.tried > MAX_TRIED:
+                raise _TooManyTried
             good = _signed(child, parent)
             if top and not good:
                 continue

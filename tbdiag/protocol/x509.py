@@ -34,6 +34,8 @@ __all__ = [
 
 MAX_KEPT = 8192
 """Octets up to which a certificate, once parsed, is kept for the next target that shows it."""
+MAX_ISSUERS = 50
+"""Certificates of one name that are tried as issuer of one other."""
 MAX_CERTIFICATE = 1 << 20
 """Octets above which a certificate is not parsed."""
 _CURVES = {
@@ -276,9 +278,18 @@ def paths(
     while waiting and found < limit:
         path = waiting.pop()
         top = path[-1]
-        above = [c for c in available if c not in path and issued_by(top, c)]
+        above = [c for c in _named_issuers(top, available) if c not in path and issued_by(top, c)]
         if top.self_signed or not above or len(path) >= depth:
             found += 1
             yield path
             continue
         waiting += [(*path, issuer) for issuer in reversed(above)]
+
+
+def _named_issuers(child: Certificate, pool: Iterable[Certificate]) -> list[Certificate]:
+    """The certificates that may have issued `child` by their name, those with its authority key
+    identifier first; a pool made to be slow holds thousands, so not all of them."""
+    named = [c for c in pool if names_match(child, c)]
+    if len(named) > MAX_ISSUERS:
+        named.sort(key=lambda c: key_identifiers_agree(child, c) is not True)
+    return named[:MAX_ISSUERS]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from tbdiag.context import Case
 from tbdiag.evidence import CaEvidence, Certificate, HandshakeEvidence, VerifyEvidence
 from tbdiag.model import Severity
-from tbdiag.protocol.x509 import issued_by, names_match, paths, same_key
+from tbdiag.protocol.x509 import issued_by, names_match, paths
 from tbdiag.registry import Fault, rule
 from tbdiag.rules._ca_words import (
     get_it_again,
@@ -22,6 +22,8 @@ from tbdiag.rules._ca_words import (
 STAGE = "ca.load"
 PATHS = "RFC 5280 section 6.1"
 CONNECTIVITY = "https://thingsboard.io/docs/user-guide/mqtt-over-ssl/"
+ISSUERS_TRIED = 20
+"""Certificates of one name that are tried as issuer of one other."""
 DOWNLOAD_PATH = "/api/device-connectivity/"
 
 
@@ -66,13 +68,17 @@ def chain_gap(case: Case, evidence: CaEvidence) -> Iterable[Fault]:
     if not any(c.self_signed for c in certificates):
         return
     by_subject = _by_subject(certificates)
+    rooted = {(c.subject_der, c.key.fingerprint_sha256) for c in certificates if c.self_signed}
     for source, child in own_certificates(evidence):
         if child.self_signed or not child.is_ca:
             continue
         issuers = by_subject.get(child.issuer_der) or [
             c for c in certificates[:200] if names_match(child, c)
         ]
-        if any(issued_by(child, c) for c in issuers) or _is_cross_signed(child, by_subject):
+        # Where the file holds the root of the same name and key, the path may end there.
+        if (child.subject_der, child.key.fingerprint_sha256) in rooted:
+            continue
+        if any(issued_by(child, c) for c in issuers[:ISSUERS_TRIED]):
             continue
         yield Fault(
             f"{named(source)}: the issuer of {short(child)}, {child.issuer}, "
@@ -88,12 +94,6 @@ def _by_subject(certificates: Iterable[Certificate]) -> dict[bytes, list[Certifi
     for certificate in certificates:
         found.setdefault(certificate.subject_der, []).append(certificate)
     return found
-
-
-def _is_cross_signed(child: Certificate, by_subject: dict[bytes, list[Certificate]]) -> bool:
-    """Whether the file holds the root of the same name and key: the path may end there."""
-    twins = by_subject.get(child.subject_der, ())
-    return any(c.self_signed and same_key(c, child) for c in twins)
 
 
 @rule("ca.wrong-order", stage=STAGE, needs=CaEvidence, severity=Severity.INFO, reference=PATHS)
