@@ -82,7 +82,7 @@ def topic_rejected(case: Case, seen: PublishEvidence) -> Iterable[Fault]:
     if kind_of_failure(case, seen) != "topic":
         return
     first = seen.first
-    if _probe_taken(seen):
+    if _probe_taken(seen) and first.topic == TELEMETRY_TOPIC:
         cause = "The device profile has telemetry topics of its own; v2/t/j took the same message."
         fix = (
             "Publish to the profile's topic (Device profiles → the profile → Transport "
@@ -96,6 +96,7 @@ def topic_rejected(case: Case, seen: PublishEvidence) -> Iterable[Fault]:
         fix = "Look at the device profile's transport configuration, then: " + check_line(case)
     else:
         cause = f"{first.topic} is no topic of ThingsBoard's device API or of the device profile."
+        cause += " The message itself is good: v2/t/j took it." if _probe_taken(seen) else ""
         fix = f"Publish to {TELEMETRY_TOPIC}: {mosquitto_line(case)}"
     yield Fault(f"PUBLISH to {first.topic}: {answer(first)}.", cause, fix, subject=first.topic)
 

@@ -68,8 +68,8 @@ def closed_before_connack(case: Case, seen: MqttConnectEvidence) -> Iterable[Fau
     ThingsBoard closes without an answer when the address is blocked after failed logins
     (TB_TRANSPORT_IP_RATE_LIMITS_ENABLED), when CONNECT does not decode (a proxy that sends the
     PROXY header to a listener without it, or the opposite), or when a load balancer limits the
-    connections of one address. A listener that insists on a client certificate may do it too.
-    Closing and resetting mean the same here.
+    connections of one address. A listener that insists on a client certificate may do it too, and
+    so does ThingsBoard before 3.5 to MQTT 5. Closing and resetting mean the same here.
     """
     last = seen.last
     if last.outcome not in ("closed", "tcp-failed", "tls-failed"):
@@ -85,6 +85,9 @@ def closed_before_connack(case: Case, seen: MqttConnectEvidence) -> Iterable[Fau
     )
     fix = "Wait a minute and repeat; else look at the server's log for this address "
     fix += f"(Message decoding failed, blocked): {check_line(case)}"
+    if last.outcome == "closed" and case.options.mqtt_version == "5":
+        cause = "A server that does not speak MQTT 5 closes on it: ThingsBoard does since 3.5."
+        fix = "Let tbdiag try both versions: " + check_line(case)
     if wanted := _certificate_wanted(case, last.detail):
         cause = wanted
         fix = "Give the device's certificate and key: "

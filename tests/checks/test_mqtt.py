@@ -472,32 +472,6 @@ def test_the_token_is_not_sent_when_the_server_is_not_verified(
     assert report.stage("mqtt.connect").blocked_by == "tls.verify"
 
 
-NO_TOKEN = {"credentials": Credentials(client_id="dev")}
-PROVISION = {"credentials": Credentials(client_id="provision", token=Secret(DEFAULT_TOKEN))}
-REFUSED, BAD = "mqtt.not-authorized", "mqtt.bad-credentials"
-NO_NAME, AWAY = "mqtt.identifier-rejected", "mqtt.server-unavailable"
-ROWS = [
-    # CONNECT, reference section 2a: (devices, profile, credentials, generation, 3.1.1, 5)
-    ("valid token", {}, {}, None, None),
-    ("unknown token", {"devices": []}, {}, REFUSED, BAD),
-    ("unknown token, 3.5.0", {"devices": [], "generation": "3.5.0"}, {}, BAD, BAD),
-    ("no username", {}, NO_TOKEN, NO_NAME, NO_NAME),
-    ("profile of CoAP", {"profile": "coap"}, {}, AWAY, AWAY),
-    ("Sparkplug profile", {"profile": "sparkplug"}, {}, AWAY, AWAY),
-    ("provision", {}, PROVISION, "mqtt.provision-session", "mqtt.provision-session"),
-]
-
-
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
-@pytest.mark.parametrize("version", VERSIONS)
-def test_every_connect_row_of_the_reference(row: tuple, version: str) -> None:  # type: ignore[type-arg]
-    """What ThingsBoard answers to CONNECT gives the rule that the reference justifies."""
-    _, broker_is, target_is, old, new = row
-    with Broker(**broker_is) as broker:
-        report = diagnose(plain(broker.port, **target_is), mqtt_version=version)
-    assert report.primary == (new if version == "5" else old)
-
-
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("registered", [False, True])
 def test_an_x509_device(root: Authority, tmp_path: Path, version: str, registered: bool) -> None:
@@ -545,43 +519,6 @@ def test_every_connack_code(version: str, code: int, rule: str) -> None:
     assert report.root_cause
     number = f"0x{code:02X}" if code >= 0x80 else f"Return code {code}"
     assert number in report.root_cause.message
-
-
-GATEWAY = {"topic": "v1/gateway/telemetry", "payload": b'{"A":[{"values":{"t":1}}]}'}
-LARGE = {"payload": b'{"blob":"' + b"x" * 70_000 + b'"}'}
-TOPIC, PAYLOAD = "mqtt.publish-topic-rejected", "mqtt.publish-payload-rejected"
-SILENT, CLOSED = "mqtt.publish-no-puback", "mqtt.publish-closed"
-PUBLISHES = [
-    # reference section 2b: (what, broker, options, 3.1.1, 5)
-    ("valid", {}, {}, None, None),
-    ("unknown topic", {}, {"topic": "my/topic"}, None, TOPIC),
-    ("custom topic", {"profile": "custom-topic"}, {}, None, TOPIC),
-    ("not JSON", {}, {"payload": b"hello world"}, PAYLOAD, PAYLOAD),
-    ("Protobuf profile", {"profile": "protobuf"}, {}, PAYLOAD, PAYLOAD),
-    ("gateway topic", {}, GATEWAY, SILENT, SILENT),
-    ("empty array", {}, {"payload": b"[]"}, SILENT, SILENT),
-    ("rate limit", {"faults": (knobs.ClosedOnPublish(0x83),)}, {}, CLOSED, CLOSED),
-    ("too large", {}, LARGE, "mqtt.publish-too-large", "mqtt.publish-too-large"),
-    ("no PUBACK", {"faults": (knobs.NoPuback(),)}, {}, SILENT, SILENT),
-    ("quota", {"faults": (knobs.ForcedPuback(0x97),)}, {}, None, "mqtt.quota-exceeded"),
-    ("ACL", {"faults": (knobs.ForcedPuback(0x87),)}, {}, None, TOPIC),
-    ("unspecified", {"faults": (knobs.ForcedPuback(0x80),)}, {}, None, "mqtt.publish-refused"),
-    ("no subscribers", {"faults": (knobs.ForcedPuback(0x10),)}, {}, None, None),
-]
-
-
-@pytest.mark.parametrize("row", PUBLISHES, ids=lambda row: row[0])
-@pytest.mark.parametrize("version", VERSIONS)
-def test_every_publish_row_of_the_reference(row: tuple, version: str) -> None:  # type: ignore[type-arg]
-    """What ThingsBoard does with a PUBLISH gives the rule that the reference justifies."""
-    _, broker_is, options, old, new = row
-    with Broker(**broker_is) as broker:
-        report = diagnose(plain(broker.port), mqtt_version=version, **{"timeout": 3.0, **options})
-    rules = {f.rule for f in report.findings}
-    assert report.primary == (new if version == "5" else old), rules
-    assert "tbdiag.unexplained" not in rules
-    if version == "3.1.1" and old is None:
-        assert "mqtt.publish-unproven" in rules
 
 
 def test_a_profile_that_acknowledges_invalid_payloads_proves_nothing() -> None:
