@@ -19,7 +19,7 @@ MAX_BYTES = 16 << 20
 """Octets of a CA file that are read."""
 MAX_KEPT = 512 << 10
 """Octets up to which a CA file, once read, is kept for the next target that names it."""
-MAX_CERTIFICATES = 5000
+MAX_CERTIFICATES = 2000
 """Certificates of one file that are parsed: the largest public bundles hold some hundreds."""
 MAX_BLOCKS = 50_000
 MAX_PROBLEMS = 50
