@@ -253,9 +253,27 @@ def bad_signature() -> Case:
 @case
 def authority_key_identifier_differs() -> Case:
     """The certificate names another key of its issuer than the root's: OpenSSL finds no issuer."""
-    top, primary = root(), "x509.unknown-ca"
+    top, primary = root(), "x509.key-identifier-mismatch"
     made = server(top, aki=b"\x01" * 20)
     return Case(top.pem(), made.chain_pem(), (primary,), primary)
+
+
+@case
+def issuer_name_in_other_letters() -> Case:
+    """Issuer and subject differ in the case of an umlaut: equal by RFC 5280, not for OpenSSL."""
+    top, primary = root("Ärzte Root"), "x509.unknown-ca"
+    made = server(top, issuer="ärzte Root", aki=False)
+    return Case(top.pem(), made.pem(), (primary,), primary)
+
+
+@case
+def extension_that_cannot_be_parsed() -> Case:
+    """The authorityKeyIdentifier is garbage: OpenSSL finds no issuer of such a certificate."""
+    top, primary = root(), "x509.malformed-certificate"
+    oid = x509.ObjectIdentifier("2.5.29.35")
+    garbage = x509.UnrecognizedExtension(oid, b"\x30\x09\x80")
+    made = server(top, aki=False, extensions=[(garbage, False)])
+    return Case(top.pem(), made.pem(), (primary,), primary)
 
 
 @case

@@ -107,7 +107,7 @@ def _verified(
     failure = _feed(connection, server_flight(presented))
     if not judge.asked:
         return Verification(failure=failure or "OpenSSL did not verify these certificates")
-    chain = connection.get_verified_chain(as_cryptography=True) or []
+    chain = connection.get_verified_chain() or []
     path = known((_der(c) for c in chain), (*presented, *anchors))
     return Verification(tuple(judge.errors), path)
 
@@ -159,12 +159,13 @@ def _feed(connection: Any, flight: bytes) -> str | None:
     except SSL.WantReadError:
         return None
     except SSL.Error as error:
-        return "; ".join(part[-1] for part in error.args[0]) if error.args else "handshake failed"
+        words = dict.fromkeys(part[-1] for part in error.args[0]) if error.args else ()
+        return "; ".join(words) or "handshake failed"
     return None
 
 
 def _der(certificate: Any) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding
+    """The DER of OpenSSL's own object: `cryptography` refuses certificates that OpenSSL accepts."""
+    from OpenSSL import crypto
 
-    der: bytes = certificate.public_bytes(Encoding.DER)
-    return der
+    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)

@@ -9,6 +9,7 @@ extensions stand, and a subjectAltName.
 from __future__ import annotations
 
 import re
+import warnings
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,6 +27,7 @@ def decide(
     at: datetime,
 ) -> ClientDecision:
     """The verdict of a Web PKI client."""
+    from cryptography.x509 import InvalidVersion
     from cryptography.x509.verification import VerificationError
 
     anchors = relevant(presented, anchors)
@@ -35,7 +37,7 @@ def decide(
         chain = verifier.verify(leaf, rest)
     except VerificationError as error:
         return ClientDecision("webpki", "reject", _words(str(error)), "VerificationError")
-    except ValueError as error:
+    except (ValueError, InvalidVersion) as error:
         return ClientDecision("webpki", "reject", _words(str(error)), "ValueError")
     path = known((_der(c) for c in chain), (*presented, *anchors))
     return ClientDecision("webpki", "accept", "ok", None, path)
@@ -104,9 +106,14 @@ def _subject(server_name: str) -> Any:
 
 
 def _loaded(certificate: Certificate) -> Any:
+    """The library's object; what it warns about (a serial number of zero) is in our findings."""
     from cryptography.x509 import load_der_x509_certificate
 
-    return load_der_x509_certificate(certificate.der)
+    if not certificate.oddities:
+        return load_der_x509_certificate(certificate.der)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return load_der_x509_certificate(certificate.der)
 
 
 def _der(certificate: Any) -> bytes:
@@ -119,6 +126,7 @@ def _der(certificate: Any) -> bytes:
 def _words(text: str) -> str:
     """The library's sentence without Rust's and Python's debug notation around it."""
     text = re.sub(r"\s*\(encountered processing <.*", "", text, flags=re.DOTALL)
+    text = re.sub(r": ParseError \{.*", "", text, flags=re.DOTALL)
     text = re.sub(r": AlgorithmIdentifier \{.*", "", text, flags=re.DOTALL)
     text = text.removeprefix("validation failed: ")
     return text.removeprefix("Python extension validator failed: ValueError: ")

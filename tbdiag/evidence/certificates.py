@@ -98,8 +98,8 @@ class Certificate(Fact, frozen=True, eq=False):
         return self.common_name or self.subject or f"serial {self.serial_number}"
 
     def expired(self, now: datetime) -> bool:
-        """Whether `now` is after not_after (the second itself still counts as valid)."""
-        return now > self.not_after
+        """Whether `now` is after not_after: its last second is valid until that second is over."""
+        return now.replace(microsecond=0) > self.not_after
 
     def not_yet_valid(self, now: datetime) -> bool:
         """Whether `now` is before not_before."""

@@ -121,6 +121,7 @@ def _parse(data: bytes, known_root: bool) -> Certificate:
         **fields,
     )
     oddities += odd_extensions + _odd_facts(certificate, number, fields)
+    oddities += _odd_times(data, validity)
     return replace(certificate, oddities=tuple(oddities)) if oddities else certificate
 
 
@@ -152,7 +153,21 @@ def _odd_facts(certificate: Certificate, number: int, fields: x509_extensions.Fi
         oddities.append("its issuer name is empty")
     if certificate.subject_alt_name == ():
         oddities.append("its subjectAltName is empty")
+    if certificate.key_usage == ():
+        oddities.append("its keyUsage allows nothing")
     return oddities
+
+
+def _odd_times(data: bytes, validity: der.Node) -> list[str]:
+    """RFC 5280 section 4.1.2.5: UTCTime up to 2049, then GeneralizedTime, seconds and Z in both."""
+    for tag, _, start, stop in der.children(data, *validity[2:])[:2]:
+        text = data[start:stop]
+        length = 13 if tag == der.UTC_TIME else 15
+        if len(text) != length or text[-1:] != b"Z":
+            return ["its validity is written in another form than YYMMDDHHMMSSZ"]
+        if tag == der.GENERALIZED_TIME and text < b"2050":
+            return ["its validity is a GeneralizedTime before the year 2050"]
+    return []
 
 
 def _time(data: bytes, node: der.Node) -> datetime:

@@ -19,6 +19,7 @@ NAME_CONSTRAINTS = "2.5.29.30"
 SUBJECT_KEY_IDENTIFIER = "2.5.29.14"
 AUTHORITY_KEY_IDENTIFIER = "2.5.29.35"
 AUTHORITY_INFORMATION_ACCESS = "1.3.6.1.5.5.7.1.1"
+NETSCAPE_TYPE = "2.16.840.1.113730.1.1"
 
 NAMES = {
     BASIC_CONSTRAINTS: "basicConstraints",
@@ -30,19 +31,26 @@ NAMES = {
     AUTHORITY_KEY_IDENTIFIER: "authorityKeyIdentifier",
     AUTHORITY_INFORMATION_ACCESS: "authorityInfoAccess",
 }
-_ALSO_PROCESSED = frozenset(
+_PROCESSED = frozenset(
     {
+        BASIC_CONSTRAINTS,
+        KEY_USAGE,
+        EXTENDED_KEY_USAGE,
+        SUBJECT_ALT_NAME,
+        NAME_CONSTRAINTS,
         "2.5.29.31",  # cRLDistributionPoints
         "2.5.29.32",  # certificatePolicies
         "2.5.29.33",  # policyMappings
         "2.5.29.36",  # policyConstraints
         "2.5.29.54",  # inhibitAnyPolicy
-        "2.16.840.1.113730.1.1",  # netscape-cert-type
+        NETSCAPE_TYPE,
         "1.3.6.1.5.5.7.1.7",  # ipAddrBlocks
         "1.3.6.1.5.5.7.1.8",  # autonomousSysIds
         "1.3.6.1.5.5.7.1.14",  # proxyCertInfo
+        "1.3.6.1.5.5.7.48.1.5",  # OCSP noCheck
     }
 )
+"""Extensions that OpenSSL (X509_supported_extension) takes when they are critical."""
 _KEY_USAGES = (
     "digitalSignature",
     "contentCommitment",
@@ -76,6 +84,8 @@ def _basic_constraints(value: bytes) -> Fields:
             is_ca = value[node[2]] != 0
         else:
             path_length = der.integer(value, node)
+            if path_length < 0:
+                raise der.DerError("a path length cannot be negative")
     return {"is_ca": is_ca, "path_length": path_length}
 
 
@@ -159,10 +169,54 @@ def read_extensions(data: bytes, start: int, end: int) -> tuple[Fields, list[str
             except (ValueError, IndexError):
                 oddities.append(f"the extension {NAMES[oid]} cannot be parsed")
     fields["critical"] = tuple(critical)
-    fields["unknown_critical"] = tuple(
-        oid for oid in critical if oid not in _READERS and oid not in _ALSO_PROCESSED
-    )
+    fields["unknown_critical"] = tuple(oid for oid in critical if oid not in _PROCESSED)
     return fields, oddities
+
+
+def extension_value(data: bytes, wanted: str) -> bytes | None:
+    """What the first extension of that OID holds in a DER certificate; None where there is none."""
+    body = der.sequence(data)[0]
+    for tag, _, start, stop in der.children(data, body[2], body[3]):
+        if tag != 0xA3:
+            continue
+        inner = der.node_at(data, start, stop)
+        for _, _, first, last in der.children(data, inner[2], inner[3]):
+            oid, _, value = _extension(data, first, last)
+            if oid == wanted:
+                return value
+    return None
+
+
+def authority_certificate(data: bytes) -> tuple[bytes | None, int | None]:
+    """authorityCertIssuer (a DER Name) and authorityCertSerialNumber of a DER certificate."""
+    try:
+        value = extension_value(data, AUTHORITY_KEY_IDENTIFIER)
+        return (None, None) if value is None else _authority_certificate(value)
+    except (ValueError, IndexError):
+        return None, None
+
+
+def _authority_certificate(value: bytes) -> tuple[bytes | None, int | None]:
+    issuer, serial = None, None
+    for tag, _, start, stop in der.sequence(value):
+        if tag == 0xA1:
+            names = der.children(value, start, stop)
+            issuer = next((value[n[2] : n[3]] for n in names if n[0] == 0xA4), None)
+        elif tag == 0x82:
+            serial = int.from_bytes(value[start:stop], "big", signed=True)
+    return issuer, serial
+
+
+def netscape_types(data: bytes) -> tuple[int, ...] | None:
+    """The bits of Netscape's certificate type (1 is SSL server); None where it is absent."""
+    try:
+        value = extension_value(data, NETSCAPE_TYPE)
+        if value is None:
+            return None
+        _, _, start, stop = der.expect(value, 0, len(value), der.BIT_STRING)
+        return der.bits(value[start:stop])
+    except (ValueError, IndexError):
+        return None
 
 
 def _extension(data: bytes, start: int, end: int) -> tuple[str, bool, bytes]:

@@ -7,10 +7,12 @@ gateways inherit: subjectAltName first; the common name only where there is no D
 from __future__ import annotations
 
 import ipaddress
+import re
 
 from tbdiag.evidence import Certificate, NameMatch
 from tbdiag.protocol.x509_names import common_names
 
+_LABEL = re.compile(r"[a-z0-9-]+")
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -37,7 +39,8 @@ def _ascii_name(name: str) -> str:
 def dns_matches(pattern: str, name: str) -> bool:
     """Whether a presented DNS name covers `name` (RFC 9525 section 6.3).
 
-    A wildcard stands for exactly one whole leftmost label, with at least two labels after it.
+    A wildcard stands for exactly one whole leftmost label, with at least two labels after it. As in
+    OpenSSL it stands for letters, digits and hyphens only.
     """
     pattern, name = pattern.lower(), _ascii_name(name)
     if pattern == name:
@@ -47,7 +50,7 @@ def dns_matches(pattern: str, name: str) -> bool:
     labels = parent.split(".")
     if left != "*" or len(labels) < 2 or not all(labels) or "*" in parent:
         return False
-    return bool(label) and rest == parent
+    return rest == parent and _LABEL.fullmatch(label) is not None
 
 
 def name_match(reference: str, certificate: Certificate) -> NameMatch:

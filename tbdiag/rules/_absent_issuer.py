@@ -25,6 +25,7 @@ from collections.abc import Iterable
 from tbdiag.evidence import Certificate, SecondOpinion
 from tbdiag.fact import Fact
 from tbdiag.protocol.x509 import issued_by
+from tbdiag.protocol.x509_extensions import authority_certificate
 from tbdiag.protocol.x509_names import common_names
 
 SCT_LIST = bytes.fromhex("060a2b06010401d679020402")
@@ -98,19 +99,7 @@ def _certain_signs(top: Certificate) -> str:
 
 def _issuer_of_issuer(certificate: Certificate) -> bytes | None:
     """authorityCertIssuer (RFC 5280 section 4.2.1.1) as a DER name, where it is given."""
-    if not certificate.authority_key_identifier and b"\x55\x1d\x23" not in certificate.der:
-        return None
-    from cryptography import x509
-
-    try:
-        extensions = x509.load_der_x509_certificate(certificate.der).extensions
-        names = extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
-    except (ValueError, x509.ExtensionNotFound):
-        return None
-    for name in names.authority_cert_issuer or ():
-        if isinstance(name, x509.DirectoryName):
-            return name.value.public_bytes()
-    return None
+    return authority_certificate(certificate.der)[0]
 
 
 def _likely_signs(top: Certificate, strangers: list[Certificate], roots: list[Certificate]) -> str:

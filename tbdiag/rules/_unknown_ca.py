@@ -5,7 +5,7 @@ identifiers, names and verified signatures. The first that fits, in this order:
 
  0. The client accepts, or a path by verified signatures from the server's certificate to a trust
     anchor exists: no unknown CA. If every such path ends at an anchor that has expired:
-    `anchor-expired`.
+    `anchor-expired`. If OpenSSL took another anchor of the issuer's name: `anchor-key-changed`.
  1. A certificate names its issuer by name and key identifier, and the issuer's key does not verify
     it: no unknown CA (`x509.bad-signature` explains).
  2. The CA file holds end-entity certificates only, one of them this server's, current or from
@@ -24,6 +24,7 @@ identifiers, names and verified signatures. The first that fits, in this order:
 
 from __future__ import annotations
 
+import itertools
 from datetime import datetime
 
 from tbdiag.clients._anchors import relevant
@@ -41,6 +42,8 @@ from tbdiag.protocol.x509 import issued_by, key_identifiers_agree, names_match, 
 from tbdiag.rules._absent_issuer import Absent, absent_issuer
 from tbdiag.rules._interception import inspecting_product
 
+BAD_SIGNATURE = "7"
+"""X509_V_ERR_CERT_SIGNATURE_FAILURE."""
 VERIFIABLE = ("sha1", "sha224", "sha256", "sha384", "sha512")
 """Hashes whose signatures are computed here: only of these a failure means a bad signature."""
 
@@ -124,7 +127,7 @@ def _diagnose(facts: Facts) -> Diagnosis | None:
         return None
     trusted = trusted_paths(facts, facts.evidence.decided_by)
     if trusted:
-        return _expired_anchor(facts, trusted) or _unexplained(facts)
+        return _expired_anchor(facts, trusted) or _shadowed(facts, trusted) or _unexplained(facts)
     if bad_signature(facts):
         return None
     for step in _STEPS:
@@ -180,6 +183,17 @@ def _expired_anchor(facts: Facts, trusted: tuple[tuple[Certificate, ...], ...]) 
     if not all(path[-1].expired(at) and len(path) > 1 for path in trusted):
         return None
     return Diagnosis("x509.anchor-expired", facts.climbed, trusted[0][-1], _valid_root(facts, at))
+
+
+def _shadowed(facts: Facts, trusted: tuple[tuple[Certificate, ...], ...]) -> Diagnosis | None:
+    """OpenSSL took another certificate of the issuer's name, and its key verifies nothing."""
+    if facts.evidence.deciding.code != BAD_SIGNATURE:
+        return None
+    for child, issuer in itertools.pairwise(trusted[0]):
+        for other in facts.anchors:
+            if other != issuer and names_match(child, other) and not issued_by(child, other):
+                return Diagnosis("x509.anchor-key-changed", facts.climbed, other, issuer)
+    return None
 
 
 def _valid_root(facts: Facts, at: datetime) -> Certificate | None:

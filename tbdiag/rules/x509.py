@@ -206,6 +206,8 @@ def anchor_key_changed(case: Case, _evidence: VerifyEvidence) -> Iterable[Fault]
 
 def _key_changed(case: Case, found: Diagnosis) -> Fault:
     ours = found.ours or found.top
+    if found.theirs is not None and found.theirs in _anchors(case):
+        return _two_of_one_name(case, ours, found.theirs)
     child = next((c for c in found.climbed if c.issuer_der == ours.subject_der), found.top)
     theirs = (
         f"key id {child.authority_key_identifier[:16]}" if child.authority_key_identifier else ""
@@ -220,6 +222,24 @@ def _key_changed(case: Case, found: Diagnosis) -> Fault:
         f"runs that CA: {recommend_command(case)}",
         subject=ours.subject,
         pem=pem_of(found.theirs) if found.theirs else None,
+    )
+
+
+def _anchors(case: Case) -> tuple[Certificate, ...]:
+    """The certificates of the CA file that matter to the chain."""
+    facts = facts_of(case)
+    return facts.anchors if facts else ()
+
+
+def _two_of_one_name(case: Case, wrong: Certificate, right: Certificate) -> Fault:
+    return Fault(
+        message=f"{ca_file(case)} holds two CAs named {quoted(right)} with different keys, "
+        f"{identified(wrong)} and {identified(right)}; only the second signed the server's path.",
+        cause="No key identifier tells the two apart, and OpenSSL takes the first of the name.",
+        fix=f"Remove {identified(wrong)} from the CA file, or have the CA issued again with "
+        "subjectKeyIdentifier and what it issues with authorityKeyIdentifier.",
+        subject=wrong.subject,
+        pem=pem_of(right),
     )
 
 

@@ -10,6 +10,7 @@ from tbdiag.context import Case
 from tbdiag.evidence import Certificate, HandshakeEvidence, VerifyEvidence
 from tbdiag.model import Severity
 from tbdiag.protocol.x509 import issued_by
+from tbdiag.protocol.x509_extensions import NAMES
 from tbdiag.registry import Fault, rule
 from tbdiag.rules._unknown_ca import bad_signature as find_bad_signature
 from tbdiag.rules._unknown_ca import best_path, facts_of, found_no_path, trusted_paths
@@ -20,6 +21,8 @@ CERTIFICATE_LIST = "RFC 5246 section 7.4.2; RFC 8446 section 4.4.2"
 WEAK_HASHES = ("md2", "md5", "sha1")
 MIN_RSA_BITS = 2048
 MIN_EC_BITS = 224
+NAME_CONSTRAINT_ERRORS = {"47", "48", "49", "51", "52", "53"}
+"""X509_V_ERR codes that only name constraints cause."""
 
 
 def _severity(evidence: VerifyEvidence) -> Severity:
@@ -187,15 +190,19 @@ def name_constraint(case: Case, evidence: VerifyEvidence) -> Iterable[Fault]:
     support the extension at all and refuses every CA that has it marked critical.
     """
     path = _path(case)
-    for certificate in path[1:]:
-        for name, limit in _outside(path[0], certificate):
-            yield Fault(
-                message=f"{identified(certificate)} may not issue for {name}: {limit}.",
-                cause=f"The nameConstraints of {quoted(certificate)} exclude the server's name.",
-                fix=f"Have {quoted(path[0])} issued by another CA, or only for permitted names.",
-                subject=certificate.subject,
-                severity=_severity(evidence),
-            )
+    found = [(issuer, *pair) for issuer in path[1:] for pair in _outside(path[0], issuer)]
+    if not found and evidence.deciding.code in NAME_CONSTRAINT_ERRORS:
+        why = f"the client's answer is {evidence.deciding.reason}"
+        limiting = [c for c in path[1:] if c.name_constraints is not None]
+        found = [(issuer, "this server", why) for issuer in limiting]
+    for issuer, name, limit in found:
+        yield Fault(
+            message=f"{identified(issuer)} may not issue for {name}: {limit}.",
+            cause=f"The nameConstraints of {quoted(issuer)} exclude the server's name.",
+            fix=f"Have {quoted(path[0])} issued by another CA, or only for permitted names.",
+            subject=issuer.subject,
+            severity=_severity(evidence),
+        )
 
 
 def _outside(leaf: Certificate, issuer: Certificate) -> Iterable[tuple[str, str]]:
@@ -204,7 +211,7 @@ def _outside(leaf: Certificate, issuer: Certificate) -> Iterable[tuple[str, str]
         return
     permitted, excluded = issuer.name_constraints
     names = leaf.subject_alt_name or (f"DNS:{leaf.common_name}",)
-    for name in names:
+    for name in (*names, *([f"dirName:{leaf.subject}"] if leaf.subject else [])):
         kind = name.partition(":")[0]
         allowed = [tree for tree in permitted if tree.startswith(f"{kind}:")]
         if any(within(name, tree) for tree in excluded):
@@ -216,7 +223,10 @@ def _outside(leaf: Certificate, issuer: Certificate) -> Iterable[tuple[str, str]
 
 
 def within(name: str, subtree: str) -> bool:
-    """Whether a presented identifier lies in a subtree (`DNS:example.org`, `IP:10.0.0.0/8`)."""
+    """Whether a presented identifier lies in a subtree (`DNS:example.org`, `IP:10.0.0.0/8`).
+
+    As in OpenSSL `DNS:.example.org` holds the names below example.org, not example.org itself.
+    """
     kind, _, value = name.partition(":")
     other, _, base = subtree.partition(":")
     if kind != other:
@@ -226,8 +236,11 @@ def within(name: str, subtree: str) -> bool:
             return ipaddress.ip_address(value) in ipaddress.ip_network(base, strict=False)
         except ValueError:
             return False
-    value, base = value.lower(), base.lower().lstrip(".")
-    return kind == "DNS" and (not base or value == base or value.endswith(f".{base}"))
+    value, base = value.lower(), base.lower()
+    if kind == "dirName":
+        return not base or value == base or value.endswith(f",{base}")
+    below = base if base.startswith(".") else f".{base}"
+    return kind == "DNS" and (not base or value == base or value.endswith(below))
 
 
 @rule("x509.issuer-not-a-ca", stage=STAGE, needs=VerifyEvidence, reference="RFC 5280 section 6.1.4")
@@ -291,16 +304,17 @@ def bad_signature(case: Case, evidence: VerifyEvidence) -> Iterable[Fault]:
     reference="RFC 5280 section 4.2",
 )
 def unknown_critical_extension(case: Case, evidence: VerifyEvidence) -> Iterable[Fault]:
-    """A certificate has a critical extension that TLS stacks do not know.
+    """A certificate has a critical extension that TLS stacks do not process.
 
-    Critical means: refuse the certificate unless you understand this.
+    Critical means: refuse the certificate unless you understand this. Key identifiers and
+    authorityInfoAccess must not be critical either: OpenSSL and mbedTLS then refuse.
     """
     for certificate in _path(case):
         if certificate.unknown_critical:
             yield Fault(
                 message=f"{identified(certificate)} has the critical extension "
-                f"{listed(certificate.unknown_critical)}.",
-                cause="No TLS stack understands the extension, and it is marked critical.",
+                f"{listed(NAMES.get(oid, oid) for oid in certificate.unknown_critical)}.",
+                cause="The extension is marked critical, and TLS stacks do not process it.",
                 fix=f"Have {quoted(certificate)} issued again without it, or not critical.",
                 subject=certificate.subject,
                 severity=_severity(evidence),

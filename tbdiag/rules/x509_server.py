@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from tbdiag.context import Case
 from tbdiag.evidence import Certificate, HandshakeEvidence, VerifyEvidence
 from tbdiag.model import Severity
+from tbdiag.protocol.x509_extensions import netscape_types
 from tbdiag.protocol.x509_identity import ip_literal
 from tbdiag.registry import Fault, rule
 from tbdiag.rules._expiry import expiry_severity, in_words
@@ -17,6 +18,8 @@ from tbdiag.rules._words import day, identified, listed, moment, quoted
 STAGE = "tls.verify"
 VALIDITY = "RFC 5280 section 4.1.2.5"
 NAMES = "RFC 9525 section 6"
+SSL_SERVER = 1
+"""The bit of Netscape's certificate type."""
 RESTART = (
     "ThingsBoard before 4.2.2.2 and 4.3.1.2 serves a renewed file only after a restart: "
     "sudo service thingsboard restart"
@@ -61,7 +64,7 @@ def certificate_not_yet_valid(case: Case, evidence: VerifyEvidence) -> Iterable[
     Devices without a battery-backed clock start in 1970 or 2000 until NTP has answered.
     """
     facts = facts_of(case)
-    for certificate in best_path(facts)[:1] + _issuers(facts) if facts else ():
+    for certificate in _dated(facts) if facts else ():
         if certificate.not_yet_valid(evidence.at):
             yield Fault(
                 message=f"{identified(certificate)} is valid from "
@@ -71,6 +74,12 @@ def certificate_not_yet_valid(case: Case, evidence: VerifyEvidence) -> Iterable[
                 f"{moment(certificate.not_before)} or have the certificate issued again.",
                 subject=certificate.subject,
             )
+
+
+def _dated(facts: Facts) -> tuple[Certificate, ...]:
+    """The path; its trust anchor only where the client refuses (`ca.load` warns of it)."""
+    path = best_path(facts)
+    return path[:1] + _issuers(facts) if facts.evidence.trusted else path
 
 
 def _issuers(facts: Facts) -> tuple[Certificate, ...]:
@@ -262,7 +271,7 @@ def not_server_auth(case: Case, evidence: VerifyEvidence) -> Iterable[Fault]:
     facts = facts_of(case)
     for index, certificate in enumerate(best_path(facts)) if facts else ():
         fault = _wrong_purpose(certificate, leaf=index == 0)
-        if fault is None or (certificate.self_signed and index > 0):
+        if fault is None:
             continue
         yield Fault(
             message=f"{identified(certificate)} {fault}.",
@@ -282,5 +291,8 @@ def _wrong_purpose(certificate: Certificate, *, leaf: bool) -> str | None:
         return f"is for {listed(purposes)} only (extendedKeyUsage), not for serverAuth"
     allowed = {"digitalSignature", "keyEncipherment", "keyAgreement"}
     if leaf and usage is not None and not allowed & set(usage):
-        return f"may be used for {listed(usage)} only (keyUsage)"
+        return f"may be used for {listed(usage) or 'nothing'} only (keyUsage)"
+    types = netscape_types(certificate.der) if leaf else None
+    if types is not None and SSL_SERVER not in types:
+        return "is not for SSL servers by Netscape's certificate type (nsCertType)"
     return None

@@ -10,7 +10,7 @@ from tbdiag.evidence import Certificate, ClientDecision, VerifyEvidence
 from tbdiag.model import Severity
 from tbdiag.protocol.x509_identity import ip_literal
 from tbdiag.registry import Fault, rule
-from tbdiag.rules import x509_path
+from tbdiag.rules import x509_content, x509_path
 from tbdiag.rules._unknown_ca import best_path, diagnose, facts_of
 from tbdiag.rules._words import ca_file, identified, listed, quoted, recommend_command
 
@@ -178,6 +178,8 @@ def _explained(case: Case, evidence: VerifyEvidence) -> bool:
         x509_path.path_length,
         x509_path.name_constraint,
         x509_path.unknown_critical_extension,
+        x509_content.malformed_certificate,
+        x509_content.key_identifier_mismatch,
     )
     faults = [fault for judge in others for fault in judge(case, evidence)]
     faults += [f for f in x509_path.wrong_order(case, evidence) if f.severity is Severity.ERROR]

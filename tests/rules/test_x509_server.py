@@ -182,7 +182,8 @@ def test_a_strict_violation_is_an_error_where_python_decides() -> None:
     ("name", "subtree", "inside"),
     [
         ("DNS:a.example.org", "DNS:example.org", True),
-        ("DNS:example.org", "DNS:.example.org", True),
+        ("DNS:a.example.org", "DNS:.example.org", True),
+        ("DNS:example.org", "DNS:.example.org", False),
         ("DNS:badexample.org", "DNS:example.org", False),
         ("IP:10.1.2.3", "IP:10.0.0.0/8", True),
         ("IP:11.1.2.3", "IP:10.0.0.0/8", False),
