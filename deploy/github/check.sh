@@ -19,6 +19,7 @@ if [ -n "${FLEET:-}" ]; then
     "${command[@]}" -f json -o tbdiag.json
     code=$?
     [ $code -le 1 ] && "${command[@]}" -f markdown >>"${GITHUB_STEP_SUMMARY:-/dev/stdout}"
+    [ $code -le 1 ] && "${command[@]}" -f junit -o tbdiag.xml
 else
     [ "${ONLY_TLS:-false}" = true ] && flags+=(--no-connect)
     [ -n "${CAFILE:-}" ] && flags+=(--cafile "$CAFILE")
@@ -27,7 +28,6 @@ else
     code=$?
     [ $code -le 1 ] && "${command[@]}" -f github
 fi
-[ $code -le 1 ] && "${command[@]}" -f junit -o tbdiag.xml
 
 # verdict and primary hold words of our own only: a rule id has no line break.
 if [ -s tbdiag.json ] && [ -n "${GITHUB_OUTPUT:-}" ]; then

@@ -205,6 +205,9 @@ class _Reader:
         merged = defaults | raw
         if self.document.columns:
             merged = {k: v.split(";") if k in LISTS else v for k, v in merged.items()}
+        for key, value in merged.items():
+            if not _encodable(value):
+                raise _Mistake(key, f"{key}: it holds a lone surrogate, which is no character")
         try:
             return msgspec.convert(merged, Entry, strict=not self.document.columns)
         except msgspec.ValidationError as error:
@@ -291,6 +294,12 @@ class _Reader:
             found = _options(entry, ignore)
             self._options[values, tuple(entry.alpn or ()), ignore] = found
         return found
+
+
+def _encodable(value: object) -> bool:
+    """Whether the text, or every text of the list, can be written as UTF-8."""
+    texts = value if isinstance(value, list) else [value]
+    return not any(isinstance(t, str) and re.search("[\ud800-\udfff]", t) for t in texts)
 
 
 def _options(entry: Entry, ignore: tuple[str, ...]) -> Options:

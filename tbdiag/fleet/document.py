@@ -122,10 +122,8 @@ def _yaml(path: Path, text: str) -> Document:
         raise UsageError(
             f"{path}: YAML needs PyYAML: pip install 'tbdiag[yaml]', or write the fleet as TOML"
         ) from None
-    loader = yaml.SafeLoader(text)
     try:
-        node = loader.get_single_node()
-        raw = loader.construct_document(node) if node else None
+        raw, node = _loaded(yaml, text)
         return _top(path, raw, dict(_yaml_lines(yaml, node)))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -134,6 +132,14 @@ def _yaml(path: Path, text: str) -> Document:
         raise UsageError(f"{where}: not YAML: {reason}") from None
     except (ValueError, TypeError, OverflowError, AttributeError) as error:
         raise UsageError(f"{path}: not YAML that can be used: {error}") from None
+
+
+def _loaded(yaml: Any, text: str) -> tuple[Any, Any]:
+    """The values, and the nodes that know their lines."""
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        return (loader.construct_document(node) if node else None), node
     finally:
         loader.dispose()
 

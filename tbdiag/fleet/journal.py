@@ -66,6 +66,8 @@ class Journal:
             return False
         end = self._file.tell()
         for offset, line in self._lines(end):
+            if not line.endswith(b"\n"):
+                break
             try:
                 key = msgspec.json.decode(line, type=Result).key
             except msgspec.MsgspecError:

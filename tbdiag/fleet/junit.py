@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import quoteattr
 
 from tbdiag.fleet.work import Result
+from tbdiag.report.escape import visible
 
 if TYPE_CHECKING:
     from tbdiag.fleet.formats import FleetReport
@@ -43,7 +44,7 @@ def _count(suite: str, name: str) -> int:
 def _unchecked(result: Result) -> str:
     """The suite of a target that tbdiag could not check: one error."""
     outcome = result.outcome
-    name, text = quoteattr(outcome.name), quoteattr(outcome.message)
+    name, text = quoteattr(visible(outcome.name)), quoteattr(visible(outcome.message))
     when = outcome.checked_at.strftime("%Y-%m-%dT%H:%M:%S")
     return (
         f'  <testsuite name={name} tests="1" failures="0" errors="1" skipped="0" time="0.000" '

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from datetime import UTC, datetime
 
@@ -12,7 +13,7 @@ from tbdiag.errors import InternalError, UsageError
 from tbdiag.fact import Record, field
 from tbdiag.fleet.outcome import failed_outcome
 from tbdiag.fleet.spec import Spec
-from tbdiag.fleet.work import Result, Settings, check_spec
+from tbdiag.fleet.work import Result, Settings, check_spec, device_of
 
 GATHER_SECONDS = 0.02
 """How long results are gathered before they are passed on together."""
@@ -32,8 +33,18 @@ class _Flights(Record):
         default_factory=queue.SimpleQueue
     )
     aloft: int = 0
+    busy: set[Hashable] = field(default_factory=set)
+    """Devices that are being checked."""
+    parked: dict[Hashable, deque[Spec]] = field(default_factory=dict)
+    """Targets that wait because their device is busy."""
 
     def start(self, spec: Spec, attempt: int = 1) -> None:
+        """Hand a target out, or park it while its device is being checked under another name."""
+        device = device_of(spec, self.settings)
+        if device is not None and device in self.busy:
+            self.parked.setdefault(device, deque()).append(spec)
+            return
+        self.busy.add(device)
         try:
             future = self.executor.submit(self.work, spec, self.settings)
         except RuntimeError as error:
@@ -56,6 +67,13 @@ class _Flights(Record):
     def _result(self, spec: Spec, attempt: int, future: Future[Result]) -> Iterator[Result]:
         """The result of a check that landed; none when it was lost and is on its way again."""
         self.aloft -= 1
+        device = device_of(spec, self.settings)
+        self.busy.discard(device)
+        yield from self._judged(spec, attempt, future)
+        if device not in self.busy and self.parked.get(device):
+            self.start(self.parked[device].popleft())
+
+    def _judged(self, spec: Spec, attempt: int, future: Future[Result]) -> Iterator[Result]:
         error = None if future.cancelled() else future.exception()
         if error is None and not future.cancelled():
             yield future.result()
@@ -81,6 +99,7 @@ def finished(
     Yields None where waiting begins: time to write down what has finished.
     Any `concurrent.futures.Executor` will do: threads, processes, a cluster. A target whose worker
     dies is handed out again, and after three attempts its outcome is an error: none is lost.
+    ThingsBoard keeps one session per device, so targets with the same token take turns.
     Raises InternalError when the executor takes no work at all.
     """
     waiting = iter(specs)

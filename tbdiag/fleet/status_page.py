@@ -21,8 +21,9 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 80re
 h1 { font-size: 1.3rem; } p { margin: .4rem 0 1.2rem; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: .45rem .7rem; border-bottom: 1px solid var(--line);
-  vertical-align: top; overflow-wrap: anywhere; }
-th { font-weight: 600; } td.n { text-align: right; white-space: nowrap; }
+  vertical-align: top; overflow-wrap: break-word; }
+th { font-weight: 600; } th, td:last-child, td.n { white-space: nowrap; }
+td.n { text-align: right; }
 small { opacity: .75; display: block; }
 .s { font-weight: 600; white-space: nowrap; }
 .ok { color: #1a7f37; } .warning { color: #9a6700; } .failed { color: #cf222e; }

@@ -10,9 +10,11 @@ import heapq
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
+from typing import Any
 
 from tbdiag.errors import UsageError
 from tbdiag.fact import Fact, Record, field, replace
@@ -21,7 +23,7 @@ from tbdiag.fleet.history import Change, History
 from tbdiag.fleet.outcome import Outcome, failed_outcome, outcome_of
 from tbdiag.fleet.spec import Spec
 from tbdiag.fleet.threads import DaemonThreads
-from tbdiag.fleet.work import Settings, report_on
+from tbdiag.fleet.work import Settings, device_of, report_on
 from tbdiag.model import Report
 
 JITTER = 0.1
@@ -73,6 +75,7 @@ class Watcher:
         self._examine = examine
         self._executor = DaemonThreads(min(len(fleet.specs), MOST_THREADS), "tbdiag watch")
         self._changed = threading.Condition()
+        self._devices: dict[Hashable, threading.Lock] = {}
         self._due: list[tuple[float, str]] = []
         self._stopped = False
         self._clock = threading.Thread(target=self._keep_time, name="tbdiag clock", daemon=True)
@@ -145,7 +148,8 @@ class Watcher:
     def _carried_out(self, watched: Watched) -> Checked:
         spec = watched.spec
         try:
-            report = self._examine(spec, self._settings)
+            with self._device(spec):
+                report = self._examine(spec, self._settings)
         except UsageError as error:
             text = f"cannot be checked: {error}"
         except Exception as error:  # noqa: BLE001 - the exporter goes on; the outcome says why
@@ -153,6 +157,14 @@ class Watcher:
         else:
             return Checked(outcome_of(spec.name, report, spec.baseline), report)
         return Checked(failed_outcome(spec.name, spec.target.address, text, datetime.now(UTC)))
+
+    def _device(self, spec: Spec) -> AbstractContextManager[Any]:
+        """ThingsBoard keeps one session per device: targets with the same token take turns."""
+        device = device_of(spec, self._settings)
+        if device is None:
+            return nullcontext()
+        with self._changed:
+            return self._devices.setdefault(device, threading.Lock())
 
     def _record(self, watched: Watched, outcome: Outcome) -> None:
         if self._history is None:

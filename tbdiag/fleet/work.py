@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Hashable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,17 @@ class Result(Fact, frozen=True):
     """The key of its spec."""
     outcome: Outcome
     fragment: str = ""
+
+
+def device_of(spec: Spec, settings: Settings) -> Hashable:
+    """What tells the device that a check logs in as; None when it does not log in."""
+    if settings.only_tls or not spec.options.connect:
+        return None
+    held = spec.target.credentials
+    if spec.token:
+        return spec.token
+    identity = (held.username, held.client_id, held.certfile)
+    return identity if any(identity) else None
 
 
 def check_spec(spec: Spec, settings: Settings) -> Result:
