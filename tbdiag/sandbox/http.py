@@ -9,8 +9,6 @@ Both share one platform, so an attribute written by MQTT is read by HTTP.
 from __future__ import annotations
 
 import io
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
@@ -18,34 +16,31 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from tbdiag.sandbox.connection import Connection, Tls
-from tbdiag.sandbox.profile import DEFAULT_TOKEN, Device, InvalidPayload, Json, Platform, parse_json
+from tbdiag.sandbox.device_api import JSON, Request, Response, answer, error
+from tbdiag.sandbox.profile import DEFAULT_TOKEN, Device, Platform
 from tbdiag.sandbox.server import Server
+
+__all__ = [
+    "CA_DOWNLOAD",
+    "COAPS_DOWNLOAD",
+    "Answer",
+    "HttpApi",
+    "HttpFault",
+    "HugeBody",
+    "NoAnswer",
+    "Redirect",
+    "Request",
+    "Response",
+    "SlowBody",
+    "html_page",
+]
 
 CA_DOWNLOAD: Final = "/api/device-connectivity/mqtts/certificate/download"
 """Where ThingsBoard 3.6 and later offers its CA file, without login."""
+COAPS_DOWNLOAD: Final = "/api/device-connectivity/coaps/certificate/download"
+"""The same for CoAP over DTLS, from 3.6.1 on."""
 
-_DEVICE_API = re.compile(r"/api/v1/([^/]+)/(telemetry|attributes)")
 _INDEX: Final = b"<!doctype html><html><head><title>ThingsBoard</title></head><body></body></html>"
-_JSON: Final = "application/json"
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A HTTP response: status, body and headers; Content-Length is filled in unless given."""
-
-    status: int
-    body: bytes = b""
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A HTTP request: method, path without query, query parameters (the first of each), body."""
-
-    method: str
-    path: str
-    query: dict[str, str]
-    body: bytes
 
 
 class HttpFault:
@@ -106,54 +101,27 @@ class HttpApi(Server):
         return response
 
     def _respond(self, request: Request) -> Response:
-        if request.path == CA_DOWNLOAD:
-            return self._download()
-        if match := _DEVICE_API.fullmatch(request.path):
-            return self._device(request, match[1], match[2])
+        if request.path in (CA_DOWNLOAD, COAPS_DOWNLOAD):
+            return self._download(request.path.split("/")[3])
+        if found := answer(self.platform, request, self.pause):
+            return found
         if request.path == "/api/noauth/userPasswordPolicy":
-            return Response(200, b'{"minimumLength":6}', (("Content-Type", _JSON),))
+            return Response(200, b'{"minimumLength":6}', (("Content-Type", JSON),))
         if request.path.startswith("/api/"):
-            return _error(401, "Authentication failed")
+            return error(401, "Authentication failed")
         return Response(200, _INDEX, (("Content-Type", "text/html"),))
 
-    def _download(self) -> Response:
+    def _download(self, protocol: str) -> Response:
         if self.before_3_6:
-            return _error(401, "Authentication failed")
+            return error(401, "Authentication failed")
         if self.ca_file is None:
-            return _error(404, "mqtts pem cert file is not found!")
+            return error(404, f"{protocol} pem cert file is not found!")
         headers = (
             ("Content-Type", "application/octet-stream"),
             ("Content-Disposition", "attachment;filename=ca-root.pem"),
             ("x-filename", "ca-root.pem"),
         )
         return Response(200, self.ca_file, headers)
-
-    def _device(self, request: Request, token: str, what: str) -> Response:
-        device = self.platform.by_token(token)
-        if device is None:
-            return Response(401)
-        if request.method == "GET" and what == "attributes":
-            keys = request.query.get("clientKeys"), request.query.get("sharedKeys")
-            return _json(200, self.platform.read_attributes(device, *keys))
-        if request.method != "POST":
-            return _error(405, f"Request method '{request.method}' is not supported")
-        try:
-            value = parse_json(request.body)
-            if what == "telemetry":
-                self.platform.store_telemetry(device, value)
-            else:
-                self.platform.store_attributes(device, value)
-        except InvalidPayload as error:
-            return Response(500, str(error).encode())
-        return Response(200)
-
-
-def _json(status: int, value: Json) -> Response:
-    return Response(status, json.dumps(value).encode(), (("Content-Type", _JSON),))
-
-
-def _error(status: int, message: str) -> Response:
-    return _json(status, {"status": status, "message": message, "errorCode": 32})
 
 
 class _Reader(io.RawIOBase):

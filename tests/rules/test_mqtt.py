@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from tbdiag import Options, Secret, Severity, Target, Transport
 from tbdiag.context import Case
@@ -15,6 +16,7 @@ from tbdiag.evidence import (
     CaEvidence,
     CaSource,
     ConnackAttempt,
+    HandshakeEvidence,
     HttpTokenEvidence,
     MqttConnectEvidence,
     PublishAttempt,
@@ -22,7 +24,9 @@ from tbdiag.evidence import (
 )
 from tbdiag.model import Credentials, Finding
 from tbdiag.pipeline import primary_of
+from tbdiag.protocol.x509 import parse_certificate
 from tbdiag.registry import RULES, load
+from tbdiag.sandbox.authority import Authority
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TOKEN = "CanaryToken123456789"
@@ -242,6 +246,40 @@ def test_an_x509_device_is_told_about_its_certificate() -> None:
     seen = MqttConnectEvidence((attempt_5,), False, None, credentials="x509")
     cause = findings(case(seen))[0].cause
     assert "certificate is not registered" in cause
+
+
+@pytest.mark.parametrize(
+    ("names", "detail", "wanted"),
+    [
+        (("CN=Device CA",), "the server closed the connection", True),
+        ((), "the server closed the connection", True),
+        (("CN=tb.example",), "the server closed the connection", False),
+        (("CN=tb.example",), "tlsv13 alert certificate required", True),
+    ],
+    ids=["its own CA", "anybody", "ThingsBoard's own", "the alert says so"],
+)
+def test_a_close_after_a_certificate_request(
+    names: tuple[str, ...], detail: str, wanted: bool
+) -> None:
+    """A close by who asked for a client certificate is about it, unless it is ThingsBoard's own."""
+    leaf = parse_certificate(
+        Authority.root(now=NOW)
+        .issue_server("tb.example", now=NOW)
+        .certificate.public_bytes(Encoding.DER)
+    )
+    tls = HandshakeEvidence(
+        "tb.example",
+        established=True,
+        outcome="established",
+        certificate_list=(leaf,),
+        certificate_requested=True,
+        certificate_request_names=names,
+    )
+    attempt_5 = ConnackAttempt("5", "closed", detail=detail)
+    (found,) = findings(case(tls, MqttConnectEvidence((attempt_5,), False, None)))
+    assert found.rule == "mqtt.closed-before-connack"
+    assert ("asked for a client certificate" in found.cause) is wanted
+    assert ("--cert device.pem" in found.fix) is wanted
 
 
 def test_a_missing_username_is_named() -> None:

@@ -394,3 +394,13 @@ def test_unknown_generation() -> None:
 def test_profiles_have_their_own_names() -> None:
     """A profile is found under the name it bears."""
     assert all(profile.name == name for name, profile in PROFILES.items())
+
+
+def test_brokers_of_one_platform_share_its_sessions(dial: Dial) -> None:
+    """8883 and 1883 of one ThingsBoard: a session on one ends the device's on the other."""
+    with Broker() as first, Broker(platform=first.platform) as second:
+        older = dial(first.port, Version.V5)
+        older.connect()
+        dial(second.port).connect()
+        assert older.receive() == Disconnect(0x8E, Version.V5)
+        assert older.receive() is None

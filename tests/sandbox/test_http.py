@@ -14,6 +14,7 @@ from tbdiag.sandbox.broker import Broker
 from tbdiag.sandbox.connection import Tls
 from tbdiag.sandbox.http import (
     CA_DOWNLOAD,
+    COAPS_DOWNLOAD,
     Answer,
     HttpApi,
     HttpFault,
@@ -77,6 +78,50 @@ def test_bad_json_is_500_with_the_parser_s_words() -> None:
         answer = post(api, f"{MINE}/telemetry", "hello world")
         assert answer.status_code == 500
         assert "not JSON" in answer.text
+
+
+PROVISION = '{"provisionDeviceKey":"provisionKey","provisionDeviceSecret":"provisionSecret"}'
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", f"{MINE}/attributes/updates?timeout=20", "", 408),
+        ("GET", f"{MINE}/rpc?timeout=20", "", 408),
+        ("POST", f"{MINE}/rpc/7", "{}", 200),
+        ("POST", f"{MINE}/rpc/7", '{"a":"' + "x" * 65_536 + '"}', 413),
+        ("POST", f"{MINE}/claim", "", 200),
+        ("POST", f"{MINE}/telemetry", "", 500),
+        ("GET", f"{MINE}/telemetry", "", 405),
+        ("GET", f"{MINE}/firmware?title=t&version=1", "", 404),
+        ("POST", "/api/v1/provision", PROVISION, 200),
+        ("POST", "/api/v1/provision", "nothing", 500),
+        ("GET", "/api/v1/wrong/rpc?timeout=20", "", 401),
+    ],
+)
+def test_the_rest_of_the_device_api(method: str, path: str, body: str, status: int) -> None:
+    """Long polls end with 408, too large is 413, an unknown token 401 everywhere."""
+    with HttpApi() as api:
+        answer = httpx.request(
+            method, api.url + path, content=body or None, timeout=5, trust_env=False
+        )
+    assert answer.status_code == status
+
+
+def test_a_provisioned_device_is_known_at_once() -> None:
+    """The token that provisioning gives is accepted by HTTP, as the documentation promises."""
+    with HttpApi() as api:
+        token = post(api, "/api/v1/provision", PROVISION).json()["credentialsValue"]
+        assert get(api, f"/api/v1/{token}/attributes").status_code == 200
+
+
+def test_the_download_for_coaps() -> None:
+    """The CA file of CoAP over DTLS has a path of its own, and the 404 names the protocol."""
+    with HttpApi(ca_file=ROOT.pem()) as api:
+        assert get(api, COAPS_DOWNLOAD).content == ROOT.pem()
+    with HttpApi() as api:
+        answer = get(api, COAPS_DOWNLOAD)
+    assert answer.json()["message"] == "coaps pem cert file is not found!"
 
 
 def test_ca_download() -> None:
