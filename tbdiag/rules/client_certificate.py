@@ -170,15 +170,16 @@ def client_certificate_not_requested(case: Case, tls: HandshakeEvidence) -> Iter
     """
     if not (tls.established and tls.client_chain) or tls.certificate_requested:
         return
+    by_token = _accepted(case) or bool(case.target.credentials.token)
     yield Fault(
-        message=f"{case.target.address} did not ask for a client certificate, so"
-        f" {tls.client_chain[0].name} was not sent.",
+        message=f"{case.target.address} did not ask for a client certificate, so the device's"
+        f" ({tls.client_chain[0].name}) was not sent.",
         cause="TLS ends at a load balancer or proxy in front of ThingsBoard, which itself always"
         " asks.",
         fix="Let the load balancer pass TCP through to ThingsBoard's own TLS port (8883), or use an"
         " access token for this device: leave out --cert and --key",
         subject=case.target.address,
-        severity=Severity.WARNING if _accepted(case) else None,
+        severity=Severity.WARNING if by_token else None,
     )
 
 
