@@ -88,6 +88,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _usage(error: UsageError | click.ClickException, arguments: Sequence[str]) -> int:
     text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    text = _without_secrets(text, arguments)
     if _wants(arguments, "nagios"):
         return _unknown(text)
     say(text)
@@ -102,16 +103,27 @@ def _unknown(text: str) -> int:
 
 
 def _failed(error: Exception, arguments: Sequence[str]) -> int:
+    """An error of ours can quote anything: what was given as a secret is taken out of it."""
+    text = f"tbdiag itself failed: {type(error).__name__}: {error}"
+    text = _without_secrets(text, arguments)
     if _wants(arguments, "nagios"):
-        return _unknown(f"tbdiag itself failed: {type(error).__name__}: {error}")
-    say(f"tbdiag itself failed: {type(error).__name__}: {error}")
+        return _unknown(text)
+    say(text)
     if os.environ.get("TBDIAG_DEBUG"):
         import traceback
 
-        traceback.print_exc()
+        trace = "".join(traceback.format_exception(error))
+        click.echo(_without_secrets(trace, arguments), err=True, nl=False)
     else:
         say("set TBDIAG_DEBUG=1 and run it again to see where; please report it")
     return 3
+
+
+def _without_secrets(text: str, arguments: Sequence[str]) -> str:
+    from tbdiag.redact import given_secrets, masking
+
+    mask = masking(given_secrets(arguments, os.environ))
+    return mask(text) if mask else text
 
 
 def _wants(arguments: Sequence[str], format_id: str) -> bool:

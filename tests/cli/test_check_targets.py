@@ -87,10 +87,10 @@ def test_a_wrong_token_is_the_same_as_the_flags(
     assert pasted[1] == "mqtt.bad-credentials"
 
 
-def test_a_check_connectivity_block_fetches_the_ca_and_asks_by_http(
+def test_a_check_connectivity_block_fetches_the_ca_and_sends_no_token_in_clear(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The curl line gives the CA file and the HTTP base, which proves the token."""
+    """The curl line gives the CA file; its plain http:// is no leave to send the token there."""
     root = Authority.root()
     issued = root.intermediate().issue_server()
     broker = Broker(tls=Tls(issued))
@@ -101,8 +101,11 @@ def test_a_check_connectivity_block_fetches_the_ca_and_asks_by_http(
             f'-t v1/devices/me/telemetry -u "{DEFAULT_TOKEN}" -m "{{temperature:25}}"'
         )
         document = report(capsys, "--mosquitto", block)
+        assert DEFAULT_TOKEN.encode() not in api.received_bytes()
+        asked = report(capsys, "--mosquitto", block, "--http-url", api.url)
     stages = {s["id"]: s["status"] for s in document["stages"]}
-    assert (document["verdict"], stages["http.token"]) == ("ok", "ok")
+    assert (document["verdict"], stages["http.token"]) == ("ok", "not-applicable")
+    assert {s["id"]: s["status"] for s in asked["stages"]}["http.token"] == "ok"
 
 
 def test_the_sandbox_s_own_line_takes_the_token_from_the_environment(
