@@ -17,6 +17,8 @@ SHORTEST = 4
 """Secrets shorter than this many characters are not searched for: they would match anything."""
 SHORTEST_CUT = 6
 """Characters of the beginning of a secret that are taken for it where a text was cut."""
+LONG = 10
+"""Characters from which a secret is also found in lower case: no common word is as long."""
 MASK = "***"
 _SECRET = ("-u", "--token", "--username", "-P", "--password", "--pw", "--proxy")
 
@@ -36,7 +38,10 @@ def secrets_of(target: Target, options: Options | None = None) -> tuple[str, ...
 
 
 def forms_of(held: Iterable[str]) -> tuple[str, ...]:
-    """The texts themselves and what they become in a URL, in JSON and in Python's notation."""
+    """The texts themselves and what they become in a URL, in JSON and in Python's notation.
+
+    Long ones also in lower case, as a media type or a host name is shown.
+    """
     forms = {
         form
         for text in held
@@ -47,6 +52,7 @@ def forms_of(held: Iterable[str]) -> tuple[str, ...]:
             json.dumps(text)[1:-1],
             json.dumps(text, ensure_ascii=False)[1:-1],
             repr(text)[1:-1],
+            text.lower() if len(text) >= LONG else text,
         )
     }
     return tuple(sorted((f for f in forms if len(f) >= SHORTEST), key=len, reverse=True))
@@ -92,7 +98,7 @@ def _half(secret: str) -> str:
 
 def _cut(half: str) -> str:
     """The first half or more of a secret, at the end of a text that was cut there."""
-    return rf"{re.escape(half)}\S{{0,65535}}?(?=…|['\"]?\)?$)"
+    return rf"{re.escape(half)}\S{{0,65535}}?(?=…|['\"]|\)?$)"
 
 
 def _hex(half: str) -> str:

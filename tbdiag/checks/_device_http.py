@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tbdiag.checks._mqtt_channel import ChannelFailed, tls_context, tls_reason
-from tbdiag.checks._within import Closable, unlogged, within
+from tbdiag.checks._within import Closable, within
 from tbdiag.context import Run
 from tbdiag.deadline import Deadline
 from tbdiag.errors import os_error_kind
@@ -110,7 +110,7 @@ def _fetched(
     import httpx
 
     try:
-        with unlogged(path), _client(api, deadline) as client:
+        with _client(api, deadline) as client:
             opened(client)
             with client.stream(
                 method,

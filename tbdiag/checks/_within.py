@@ -5,15 +5,27 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol, TypeVar
 
 from tbdiag.deadline import Deadline
 from tbdiag.turns import waiting
 
 T = TypeVar("T")
-_LOGGERS = ("httpx", "httpcore.http11", "httpcore.connection", "httpcore.proxy", "httpcore.socks")
+_ours = threading.local()
+
+
+def _of_the_application(_record: logging.LogRecord) -> bool:
+    """Keep what httpx logs in our threads, every URL and header, out of the application's log.
+
+    The token is part of a URL, and a server may send it back.
+    """
+    return not getattr(_ours, "quiet", False)
+
+
+for _name in ("httpx", *(f"httpcore.{n}" for n in ("connection", "http11", "proxy", "socks"))):
+    logging.getLogger(_name).addFilter(_of_the_application)
 
 
 class Closable(Protocol):
@@ -27,14 +39,15 @@ def within(deadline: Deadline, name: str, call: Callable[[Callable[[Closable], N
     """`call(opened)` in a thread of its own; TimeoutError when it is not done at the deadline.
 
     httpx limits each read, and a peer that drips never ends one. What the call passes to `opened`
-    is closed when the time is up, so that the thread which is left behind ends too. Raises what
-    the call raises.
+    is closed when the time is up, so that the thread which is left behind ends too. Nothing of it
+    is logged. Raises what the call raises.
     """
     answers: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
     opened: list[Closable] = []
 
     def run() -> None:
         try:
+            _ours.quiet = True
             answers.put((call(opened.append), None))
         except BaseException as error:  # noqa: BLE001 - raised again by the caller, if it waits
             answers.put((None, error))
@@ -52,23 +65,3 @@ def within(deadline: Deadline, name: str, call: Callable[[Callable[[Closable], N
     if error is not None:
         raise error
     return answer  # type: ignore[return-value]
-
-
-@contextmanager
-def unlogged(secret: str) -> Iterator[None]:
-    """Keep httpx, which logs every URL and header, from writing `secret` into the log.
-
-    To be entered in the thread that makes the request: it may outlive its caller.
-    """
-
-    def harmless(record: logging.LogRecord) -> bool:
-        return secret not in record.getMessage()
-
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    for logger in loggers:
-        logger.addFilter(harmless)
-    try:
-        yield
-    finally:
-        for logger in loggers:
-            logger.removeFilter(harmless)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from tbdiag.checks._within import Closable, unlogged, within
+from tbdiag.checks._within import Closable, within
 from tbdiag.context import Run
 from tbdiag.deadline import Deadline
 from tbdiag.evidence import CaEvidence, HttpTokenEvidence
@@ -128,7 +128,6 @@ def _fetch(
 
     try:
         with (
-            unlogged(url.split("/")[-2]),
             httpx.Client(
                 verify=context or False,  # False: there is no TLS on a typed http://
                 proxy=proxy,
