@@ -104,10 +104,10 @@ def target_of(server: Server, folder: Path, **changes: Any) -> Target:
     cafile = folder / "ca.pem"
     cafile.write_bytes(ROOT.pem())
     changes.setdefault("transport", Transport.MQTTS)
+    changes.setdefault("credentials", Credentials(token=Secret(TOKEN)))
     return Target(
         "localhost",
         server.port,
-        credentials=Credentials(token=Secret(TOKEN)),
         cafile=(str(cafile),),
         **changes,
     )
