@@ -9,9 +9,11 @@ never trusted for having been fetched: it only fills gaps in a path.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from tbdiag.checks._within import Closable, within
 from tbdiag.deadline import Deadline
 from tbdiag.evidence import Certificate
 from tbdiag.protocol.ca_file import read_ca
@@ -80,10 +82,15 @@ def _get(url: str, deadline: Deadline, private: bool) -> bytes:
     target = httpx.URL(url).copy_with(host=literal, port=port)
     headers = {"Host": parts.netloc, "Accept-Encoding": "identity"}
     extensions = {"sni_hostname": parts.hostname}
-    try:
+
+    def fetch(opened: Callable[[Closable], None]) -> bytes:
         with httpx.Client(trust_env=False, timeout=max(0.1, deadline.remaining())) as client:
+            opened(client)
             request = client.build_request("GET", target, headers=headers, extensions=extensions)
             return _body(client.send(request, stream=True), deadline)
+
+    try:
+        return within(deadline, "tbdiag aia", fetch)
     except (httpx.HTTPError, OSError) as error:
         raise ValueError(str(error) or type(error).__name__) from None
 
