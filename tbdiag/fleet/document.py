@@ -15,6 +15,7 @@ from typing import Any
 
 from tbdiag.errors import UsageError
 from tbdiag.fact import Fact, field
+from tbdiag.targets.yaml_text import safe_loader
 
 MAX_BYTES = 32 << 20
 """Octets of a fleet file that are read: enough for hundreds of thousands of targets."""
@@ -123,7 +124,7 @@ def _yaml(path: Path, text: str) -> Document:
             f"{path}: YAML needs PyYAML: pip install 'tbdiag[yaml]', or write the fleet as TOML"
         ) from None
     try:
-        raw, node = _loaded(yaml, text)
+        raw, node = _loaded(text)
         return _top(path, raw, dict(_yaml_lines(yaml, node)))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -134,9 +135,9 @@ def _yaml(path: Path, text: str) -> Document:
         raise UsageError(f"{path}: not YAML that can be used: {error}") from None
 
 
-def _loaded(yaml: Any, text: str) -> tuple[Any, Any]:
+def _loaded(text: str) -> tuple[Any, Any]:
     """The values, and the nodes that know their lines."""
-    loader = yaml.SafeLoader(text)
+    loader = safe_loader(text)
     try:
         node = loader.get_single_node()
         return (loader.construct_document(node) if node else None), node

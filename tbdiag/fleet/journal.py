@@ -60,7 +60,7 @@ class Journal:
         self._file.seek(0)
         try:
             head = msgspec.json.decode(self._file.readline(), type=Head)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return False
         if head != Head(VERSION, settings):
             return False
@@ -70,7 +70,7 @@ class Journal:
                 break
             try:
                 key = msgspec.json.decode(line, type=Result).key
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, UnicodeDecodeError):
                 break
             self._offsets[key] = offset
             end = offset + len(line)

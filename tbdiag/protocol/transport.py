@@ -275,8 +275,10 @@ class _Race(Record):
                 if grace is not None and self.channels and limit is deadline:
                     first = next(iter(self.channels.values())).round_trip
                     limit = deadline.sooner(max(grace, SLOW_PATH * first))
-                with waiting():
-                    ready = selector.select(limit.remaining())
+                ready = selector.select(0)  # nearby it has connected by now
+                if not ready:
+                    with waiting():
+                        ready = selector.select(limit.remaining())
                 for key, _ in ready:
                     selector.unregister(key.fileobj)
                     self._finish(key.fileobj)
