@@ -7,14 +7,11 @@ import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from tbdiag.errors import UsageError
-
-if TYPE_CHECKING:
-    from socket import socket
 
 LISTEN = "127.0.0.1:9883"
 GRACE_SECONDS = 5
@@ -76,7 +73,7 @@ def exporter_command(**given: Any) -> int:
     return 0
 
 
-def _serve(app: Any, listener: socket) -> None:
+def _serve(app: Any, listener: Any) -> None:
     """Answer until SIGTERM or Ctrl-C; requests under way are finished first."""
     import uvicorn
 
