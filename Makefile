@@ -53,7 +53,15 @@ bench: setup ## time tbdiag against openssl and mosquitto_pub
 	@scripts/system-packages.sh
 	@.venv/bin/python benchmarks/single.py
 
+.PHONY: fuzz
+fuzz: ## feed broken input to every reader; FUZZ_SECONDS=60 for each, TARGETS="ca_file" limits them
+	@scripts/fuzz.sh $(TARGETS)
+
+.PHONY: audit
+audit: ## look for known vulnerabilities in the dependencies; asks a database on the network
+	@scripts/audit.sh
+
 .PHONY: clean
 clean: ## remove the environments, caches and build results
-	@rm -rf .venv .venv-* .venv*.lock build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-* .venv*.lock build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache fuzz/found
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -60,6 +60,8 @@ def load_baseline(path: str | Path) -> Baseline:
             return parse_baseline(file.read(MAX_BYTES))
     except OSError as error:
         raise UsageError(f"cannot read the baseline {path}: {error.strerror or error}") from None
+    except RecursionError:
+        raise UsageError(f"{path} is not a baseline of tbdiag: it is nested too deeply") from None
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is not a baseline of tbdiag: {error}") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -268,7 +269,7 @@ class _Reader:
 
     def _path(self, text: str | None) -> str | None:
         """A path of the file, relative to the folder that the fleet file is in."""
-        return str(self.folder / Path(text).expanduser()) if text else None
+        return os.path.join(self.folder, os.path.expanduser(text)) if text else None
 
     def _reference(self, key: str, text: str | None, file: str | None) -> Reference | None:
         if text and file:

@@ -36,7 +36,7 @@ def _refuse_pasted(host: str) -> None:
     if not host:
         raise InvalidName("it is empty")
     if "://" in host:
-        raise InvalidName(f"it still holds the scheme {host.partition('://')[0]}://")
+        raise InvalidName(f"it still holds the scheme {host.partition('://')[0]!r}")
     if any(character.isspace() for character in host):
         raise InvalidName("it holds a space or line break")
     for sign, meaning in (("/", "a path"), ("@", "a user name"), (":", "a port or a bad address")):

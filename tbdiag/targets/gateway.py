@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from tbdiag.fact import replace
 from tbdiag.model import Credentials, Secret, Target, Transport
 from tbdiag.targets.address import check_host, check_port, is_ip_literal, with_preset
 from tbdiag.targets.pasted import Pasted
+from tbdiag.targets.yaml_text import safe_loader
 
 MAX_FILE = 1024 * 1024
 SECURITY_TYPES = (
@@ -90,8 +92,8 @@ class _Settings:
         if not value:
             return None
         text = str(value)
-        beside = self.folder / text
-        return str(beside) if beside.exists() or not Path(text).exists() else text
+        beside = os.path.join(self.folder, text)
+        return beside if os.path.exists(beside) or not os.path.exists(text) else text
 
 
 def parse_gateway_config(path: str, environment: Mapping[str, str]) -> Pasted:
@@ -147,14 +149,19 @@ def _yaml(text: str, path: str) -> Any:
         raise UsageError(
             f"{path!r} is YAML, which needs PyYAML: pip install 'tbdiag[yaml]'"
         ) from None
+    loader = None
     try:
-        return yaml.safe_load(text)
+        loader = safe_loader(text)
+        return loader.get_single_data()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""
         raise UsageError(f"{path!r} is not valid YAML{where}") from None
-    except (RecursionError, ValueError):
+    except (RecursionError, ValueError, TypeError, AttributeError):
         raise UsageError(f"{path!r} is not valid YAML") from None
+    finally:
+        if loader:
+            loader.dispose()
 
 
 def _section(loaded: Any, path: str) -> dict[str, Any]:

@@ -67,11 +67,19 @@ def downloads(commands: Sequence[Command]) -> tuple[dict[str, str], str | None]:
             continue
         if _DEVICE_API.search(url.text) and "output" not in given:
             continue
-        name = given.get("output", Word(os.path.basename(urlsplit(url.text).path))).text
+        name = given.get("output", Word(_last_part(url.text))).text
         files[os.path.basename(name)] = url.text
         if DOWNLOAD in url.text:
             base = url.text.partition(DOWNLOAD)[0]
     return files, base
+
+
+def _last_part(url: str) -> str:
+    """The name under which wget, or curl -O, keeps what it downloads."""
+    try:
+        return os.path.basename(urlsplit(url).path)
+    except ValueError:
+        return ""
 
 
 def http_target(
