@@ -29,7 +29,7 @@ from tbdiag.protocol.x509_names import common_names
 
 INSTALL = "python-mbedtls is not installed: pip install 'tbdiag[mbedtls]'"
 MAX_INTERMEDIATE_CA = 8
-MAX_TRIED = 300
+MAX_TRIED = 100
 """Signatures that are verified for one verdict (about 2 ms each); mbedTLS itself has no limit."""
 TOO_MANY = f"not decided: more than {MAX_TRIED} certificates have an issuer's name"
 MIN_RSA_BITS = 2048
