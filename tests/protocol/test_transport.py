@@ -60,7 +60,7 @@ def pair(listener: socket.socket) -> Iterator[tuple[Channel, socket.socket]]:
     ("host", "wrong"),
     [
         ("", "empty"),
-        ("mqtts://broker.example", "scheme mqtts://"),
+        ("mqtts://broker.example", "scheme 'mqtts'"),
         ("broker.example/path", "a path"),
         ("user@broker.example", "a user name"),
         ("broker.example:8883", "a port"),
