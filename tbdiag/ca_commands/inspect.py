@@ -11,6 +11,7 @@ from tbdiag.context import Case, Run
 from tbdiag.deadline import Deadline
 from tbdiag.evidence import CaEvidence, CaSource
 from tbdiag.model import CaReport, Options, StageResult, Status, Target
+from tbdiag.protocol.ca_file import MAX_INSPECTED
 
 
 def inspect(source: str, at: datetime | None = None, options: Options | None = None) -> CaReport:
@@ -22,7 +23,7 @@ def inspect(source: str, at: datetime | None = None, options: Options | None = N
     now = at or options.at or datetime.now(UTC)
     target = Target("", cafile=(source,))
     run = Run(target, options, now, Deadline.after(options.timeout))
-    return report_on("inspect", load_source(source, run), now, options)
+    return report_on("inspect", load_source(source, run, MAX_INSPECTED), now, options)
 
 
 def report_on(

@@ -49,12 +49,15 @@ def load(run: Run) -> Observation[CaEvidence]:
     return Observation(evidence, bool(evidence.certificates), summary(evidence))
 
 
-def load_source(given: str, run: Run) -> CaSource:
-    """Read one source: `public`, `-`, a URL or a path. UsageError for an unusable URL."""
+def load_source(given: str, run: Run, limit: int | None = None) -> CaSource:
+    """Read one source: `public`, `-`, a URL or a path. UsageError for an unusable URL.
+
+    `limit` is how many certificates of a file or of standard input are parsed; None for the usual.
+    """
     if given == "public":
         return public_source(given)
     if given == "-":
-        return _read(given, "stdin", "standard input", lambda: sys.stdin.buffer)
+        return _read(given, "stdin", "standard input", lambda: sys.stdin.buffer, limit)
     if given.startswith("-----BEGIN"):  # a gateway's caCert may hold the PEM itself
         return read_ca(given.encode()[:MAX_BYTES], "inline PEM", "file", "the configuration")
     if given.lower().startswith(("http://", "https://")):
@@ -62,7 +65,7 @@ def load_source(given: str, run: Run) -> CaSource:
 
         deadline = run.deadline.sooner(URL_SECONDS)
         return downloaded_ca(given, given, deadline, proxy=run.options.proxy)
-    return _file(given)
+    return _read_file(given, limit) if limit else _file(given)
 
 
 def _file(path: str) -> CaSource:
@@ -81,8 +84,8 @@ def _unchanged_file(path: str, *_identity: int) -> CaSource:
     return _read_file(path)
 
 
-def _read_file(path: str) -> CaSource:
-    return _read(path, "file", path, lambda: Path(path).open("rb"))
+def _read_file(path: str, limit: int | None = None) -> CaSource:
+    return _read(path, "file", path, lambda: Path(path).open("rb"), limit)
 
 
 def _auto(run: Run, attempts: list[CaSource]) -> CaSource:
@@ -99,13 +102,19 @@ def _auto(run: Run, attempts: list[CaSource]) -> CaSource:
     return public_source("auto")
 
 
-def _read(given: str, origin: str, location: str, open_it: Callable[[], BinaryIO]) -> CaSource:
+def _read(
+    given: str,
+    origin: str,
+    location: str,
+    open_it: Callable[[], BinaryIO],
+    limit: int | None = None,
+) -> CaSource:
     try:
         with open_it() as file:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         return _unreadable(given, origin, location, error)
-    return read_ca(data, given, origin, location)
+    return read_ca(data, given, origin, location, limit)
 
 
 def _unreadable(given: str, origin: str, location: str, error: Exception) -> CaSource:

@@ -21,6 +21,8 @@ MAX_KEPT = 512 << 10
 """Octets up to which a CA file, once read, is kept for the next target that names it."""
 MAX_CERTIFICATES = 2000
 """Certificates of one file that are parsed: the largest public bundles hold some hundreds."""
+MAX_INSPECTED = 20_000
+"""The same where a file is only inspected, and no deadline of a diagnosis waits for it."""
 MAX_BLOCKS = 50_000
 MAX_PROBLEMS = 50
 _CERTIFICATE_LABELS = ("CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CERTIFICATE")
@@ -38,6 +40,7 @@ MAX_CRLS = 16
 class _Reading(Record):
     """What has been found so far."""
 
+    limit: int = MAX_CERTIFICATES
     format: str = "pem"
     certificates: list[Certificate] = field(default_factory=list)
     problems: list[CaProblem] = field(default_factory=list)
@@ -57,7 +60,7 @@ class _Reading(Record):
 
     def parse(self, content: bytes, line: int | None) -> None:
         """Parse one DER certificate; a broken one becomes a problem."""
-        if len(self.certificates) >= MAX_CERTIFICATES:
+        if len(self.certificates) >= self.limit:
             self.truncated += 1
             return
         try:
@@ -68,19 +71,21 @@ class _Reading(Record):
             self.add("corrupt-pem", f"{where}: {detail}", line, refused=True)
 
 
-def read_ca(data: bytes, given: str, origin: str, location: str) -> CaSource:
+def read_ca(
+    data: bytes, given: str, origin: str, location: str, limit: int | None = None
+) -> CaSource:
     """Read the bytes of a CA file, whatever their format; never raises for what they hold.
 
     `given`, `origin` and `location` are those of CaSource. What is not a usable PEM certificate is
     in `problems`; the certificates that could be read are there all the same. The same bytes give
-    the same CaSource: many targets share one CA file.
+    the same CaSource: many targets share one CA file. At most `limit` certificates are parsed.
     """
     read = _read_once if len(data) <= MAX_KEPT else _read
-    return read(data, given, origin, location)
+    return read(data, given, origin, location, limit or MAX_CERTIFICATES)
 
 
-def _read(data: bytes, given: str, origin: str, location: str) -> CaSource:
-    reading = _Reading()
+def _read(data: bytes, given: str, origin: str, location: str, limit: int) -> CaSource:
+    reading = _Reading(limit)
     size = len(data)
     if size > MAX_BYTES:
         reading.add("too-large", f"it is {size:,} bytes long; {MAX_BYTES:,} were read")
