@@ -526,3 +526,29 @@ def test_the_process_list_shows_no_token_from_the_environment(
     run("check", *stand[1])
     assert_absent(path.read_bytes().decode("latin-1"), "cmdline")
     assert os.environ["TBDIAG_TOKEN"] == TOKEN
+
+
+def test_the_exporter_shows_no_secret(
+    stand: tuple[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Metrics, the status page and a probe with debug of a broker that echoes the token."""
+    pytest.importorskip("prometheus_client")
+    testclient = pytest.importorskip("starlette.testclient")
+    from tbdiag.fleet.config import load_fleet
+    from tbdiag.fleet.exporter import Exporter
+    from tbdiag.fleet.watch import Watcher
+    from tbdiag.fleet.work import Settings
+
+    monkeypatch.setenv("TBDIAG_TOKEN", TOKEN)
+    cafile, words = stand
+    file = tmp_path / "fleet.toml"
+    file.write_text(
+        f'[[targets]]\nname = "one"\ntarget = "{words[0]}"\ncafile = "{cafile}"\n'
+        'token = "${TBDIAG_TOKEN}"\n'
+    )
+    exporter = Exporter()
+    with Watcher(load_fleet(file), Settings(), 300.0, None, exporter.seen) as watcher:
+        client = testclient.TestClient(exporter.app(watcher))
+        assert "probe_success 1\n" in client.get("/probe?target=one").text
+        for path in ("/probe?target=one", "/probe?target=one&debug=true", "/metrics", "/"):
+            assert_absent(client.get(path).text, path)
