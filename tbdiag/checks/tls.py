@@ -156,7 +156,9 @@ def _summary(evidence: HandshakeEvidence) -> str:
         noun = "certificate" if count == 1 else "certificates"
         shown = evidence.truncated or f"{count} {noun} presented"
         alpn = f", ALPN {evidence.alpn}" if evidence.alpn else ""
-        return f"{evidence.version}, {evidence.cipher}{alpn}, {shown}"
+        ends = min((c.not_after for c in evidence.certificate_list), default=None)
+        until = f" until {ends:%Y-%m-%d}" if ends else ""
+        return f"{evidence.version}, {evidence.cipher}{alpn}, {shown}{until}"
     return _failure(evidence)
 
 

@@ -78,7 +78,9 @@ def test_one_connection_serves_tcp_and_tls() -> None:
         seen = observed(run_for(server.port))
         assert len(server.connections) == 1
     assert seen.passed
-    assert seen.summary == "TLSv1.3, TLS_AES_256_GCM_SHA384, 1 certificate presented"
+    until = seen.evidence.certificate_list[0].not_after
+    expected = f"TLSv1.3, TLS_AES_256_GCM_SHA384, 1 certificate presented until {until:%Y-%m-%d}"
+    assert seen.summary == expected
     assert seen.evidence.server_name == "localhost"
 
 
