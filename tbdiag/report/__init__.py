@@ -8,11 +8,10 @@ have an escape of their own for any character (JSON) are registered with `raw=Tr
 from __future__ import annotations
 
 import importlib
-import re
 from typing import TYPE_CHECKING, Any
 
 from tbdiag.fact import replace
-from tbdiag.report.escape import visible
+from tbdiag.report.escape import printable_pem, visible
 
 if TYPE_CHECKING:
     from tbdiag.model import Report
@@ -29,11 +28,6 @@ FORMATS = (
     "html",
 )
 """Every output format; each is the module `as_<format>`."""
-
-_PEM = re.compile(
-    r"(?:(?:# [ -~]*\n)?"
-    r"-----BEGIN [A-Z0-9 ]+-----\n(?:[A-Za-z0-9+/=]{1,76}\n)+-----END [A-Z0-9 ]+-----\n)+"
-)
 
 
 def render(report: Report, format_id: str, **style: Any) -> str:

@@ -58,6 +58,20 @@ def _disarm(match: re.Match[str]) -> str:
     return f"\\x{ord(first):02x}{first}"
 
 
+_PEM = re.compile(
+    r"(?:(?:# [ -~]*\n)?"
+    r"-----BEGIN [A-Z0-9 ]+-----\n(?:[A-Za-z0-9+/=]{1,76}\n)+-----END [A-Z0-9 ]+-----\n)+"
+)
+
+
+def printable_pem(text: str | None) -> str | None:
+    """`text` where it is nothing but PEM blocks and `# ` comments of printable ASCII, else None.
+
+    The only text that may keep its line ends.
+    """
+    return text if text and _PEM.fullmatch(text) else None
+
+
 def json_safe(text: str) -> str:
     """JSON text whose unsafe characters are `\\uXXXX` escapes: the same document to any parser."""
     return _UNSAFE.sub(_json_escape, text).replace("##[", "\\u0023#[")

@@ -17,7 +17,7 @@ from tbdiag.report.document import (
     finding_document,
     rfc3339,
 )
-from tbdiag.report.escape import json_safe, visible
+from tbdiag.report.escape import json_safe, printable_pem, visible
 from tbdiag.report.text import SEVERITY_COLORS, minute, paint, wrap
 
 OVERVIEW = 200
@@ -125,7 +125,7 @@ def ca_table(
     **_style: object,
 ) -> str:
     """The certificates, the paths they form, the verdicts and the findings, for people."""
-    pems = [f.pem for f in report.findings]
+    pems = [printable_pem(f.pem) for f in report.findings]
     report = map_text(report, visible)
     parts = [
         _header(report, color),
@@ -235,7 +235,9 @@ def _findings(
     report: CaReport, pems: list[str | None], width: int, color: bool, verbose: bool
 ) -> str:
     lines = []
-    for finding, pem in zip(report.findings, pems, strict=True):
+    # The cause comes first; what else was found keeps its order.
+    found = zip(report.findings, pems, strict=True)
+    for finding, pem in sorted(found, key=lambda pair: pair[0].rule != report.primary):
         lines.append(_finding(finding, width, color))
         if pem and (verbose or finding.rule == report.primary):
             lines.append(pem.rstrip("\n"))
