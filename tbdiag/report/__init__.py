@@ -53,7 +53,7 @@ def presentable(report: Report) -> Report:
 
     cleaned = map_text(report, visible)
     findings = tuple(
-        replace(clean, pem=original.pem) if original.pem and _PEM.fullmatch(original.pem) else clean
+        replace(clean, pem=original.pem) if printable_pem(original.pem) else clean
         for original, clean in zip(report.findings, cleaned.findings, strict=True)
     )
     return replace(cleaned, findings=findings)
