@@ -302,7 +302,7 @@ def explained_text(data: bytes) -> None:
     assert shown is None or all(c.isprintable() or c == "\n" for c in shown)
 
 
-_BASELINE = {
+BASELINE = {
     "baseline_version": 1,
     "address": "h.example:8883",
     "server_name": "h.example",
@@ -321,7 +321,7 @@ _BASELINE = {
 
 
 @target(
-    lambda: [json.dumps(_BASELINE).encode()], 'null true [ ] { } " , 1e999 -1 T Z +99:99 \\\\ud800'
+    lambda: [json.dumps(BASELINE).encode()], 'null true [ ] { } " , 1e999 -1 T Z +99:99 \\\\ud800'
 )
 def baseline(data: bytes) -> None:
     """A baseline file is a baseline that can be written again, or a sentence."""

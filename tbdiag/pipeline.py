@@ -20,22 +20,27 @@ from tbdiag import registry
 from tbdiag.context import Case, Notify, Run
 from tbdiag.deadline import Deadline
 from tbdiag.errors import UsageError
-from tbdiag.evidence import VerifyEvidence
 from tbdiag.fact import Record, field, replace
 from tbdiag.importing import ImportAhead
+from tbdiag.judgement import (
+    INTERRUPTED,
+    client_verdicts,
+    exit_code,
+    judge,
+    primary_of,
+    verdict_of,
+)
 from tbdiag.model import (
-    ClientVerdict,
-    Finding,
     Options,
     Report,
-    Severity,
     StageResult,
     Status,
     Target,
-    Verdict,
 )
 from tbdiag.redact import redact, secrets_of
 from tbdiag.registry import Blocked, Check, NotApplicable
+
+__all__ = ["Interrupted", "check", "exit_code", "judge", "primary_of", "report_on", "verdict_of"]
 
 GRACE = 0.5
 """Seconds that a stage may overrun its deadline before it is abandoned as stuck."""
@@ -43,6 +48,14 @@ SATISFIED = (Status.OK, Status.WARNING, Status.NOT_APPLICABLE)
 
 Observer = Callable[[str, StageResult | None], None]
 """Called with a stage id and None when it starts, and with its result when it ends."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C ended a diagnosis; `report` has what was done until then."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__()
+        self.report = report
 
 
 class _Stages(Record):
@@ -75,6 +88,14 @@ class _Stages(Record):
             if len(self.results) < len(self.checks):
                 self._await_one()
         return self.results
+
+    def leave_off(self) -> None:
+        """Block what is running and what has not begun: the run was interrupted."""
+        by = next(iter(self.running), None)
+        for check in self.checks:
+            if check.id not in self.results:
+                blocked = self._blocked(check, by or check.id, INTERRUPTED)
+                self.results[check.id] = blocked
 
     def _start_ready(self) -> bool:
         """Start or settle every stage whose predecessors are done; True if one was settled."""
@@ -231,7 +252,8 @@ def check(
 
     Never raises for what the network, the server or a CA file does: that is what the report says.
     Raises UsageError when `target` or `options` cannot be used (an unknown client stack, …).
-    `observer` hears of stages as they start and end, from the calling thread. With `inline` the
+    Raises Interrupted, with the report of what was done, on Ctrl-C. `observer` hears of stages as
+    they start and end, from the calling thread. With `inline` the
     stages run one after the other in that thread: cheaper where many targets are checked at once,
     but a stage that ignores its deadline is waited for.
     """
@@ -247,14 +269,21 @@ def check(
     run._evidence[Target] = target
     checks = registry.ordered_checks(target.transport.value)
     imports = None if inline else _import_ahead(checks, target, options)
+    stages = _Stages(run, checks, observer or (lambda *_: None), limit, imports)
+    interrupted = False
     try:
-        stages = _Stages(run, checks, observer or (lambda *_: None), limit, imports)
-        results = stages.complete()
+        stages.complete()
+    except KeyboardInterrupt:
+        interrupted = True
+        stages.leave_off()
     finally:
         run.close()
-    case = Case(target, options, now, run._evidence)
+    case = Case(target, options, now, dict(run._evidence))
     duration = round((time.monotonic() - started) * 1000, 3)
-    return report_on(case, [results[c.id] for c in checks], started_at, duration)
+    report = report_on(case, [stages.results[c.id] for c in checks], started_at, duration)
+    if interrupted:
+        raise Interrupted(report)
+    return report
 
 
 def report_on(
@@ -272,7 +301,7 @@ def report_on(
         primary=primary_of(findings),
         stages=judged,
         findings=findings,
-        clients=_client_verdicts(case),
+        clients=client_verdicts(case),
     )
     return redact(report, secrets_of(case.target, case.options))
 
@@ -281,116 +310,3 @@ def _import_ahead(checks: Iterable[Check], target: Target, options: Options) -> 
     applying = [c for c in checks if not (c.applies and c.applies(target, options))]
     names = [name for c in applying for name in c.imports]
     return ImportAhead(names, lambda: registry.load("rules", target.transport.value))
-
-
-def judge(
-    case: Case, stages: list[StageResult]
-) -> tuple[tuple[StageResult, ...], tuple[Finding, ...]]:
-    """Apply every rule to the evidence; returns the stages with their final status, and findings.
-
-    Pure. Findings come in pipeline order, errors before warnings within a stage. A failed stage
-    without an error finding gets `tbdiag.unexplained` with its raw facts.
-    """
-    registry.load("rules", case.target.transport.value)
-    order = {stage.id: index for index, stage in enumerate(stages)}
-    found = list(_all_findings(case))
-    explained = {f.stage for f in found if f.severity is Severity.ERROR}
-    found += [
-        unexplained(stage)
-        for stage in stages
-        if stage.status is Status.FAILED and stage.id not in explained
-    ]
-    found += out_of_time(stages)
-    found = [f for f in found if f.rule not in case.options.ignore]
-    rank = {severity: index for index, severity in enumerate(Severity)}
-    found.sort(key=lambda f: (order.get(f.stage, len(order)), rank[f.severity]))
-    return tuple(_with_findings(stage, found) for stage in stages), tuple(found)
-
-
-def _all_findings(case: Case) -> Iterable[Finding]:
-    for rule in registry.RULES.values():
-        if rule.needs in case.evidence:
-            yield from rule.findings(case)
-
-
-def unexplained(stage: StageResult) -> Finding:
-    """The finding for a failed stage that no rule explains: the raw facts, nothing invented."""
-    return Finding(
-        rule="tbdiag.unexplained",
-        stage=stage.id,
-        severity=Severity.ERROR,
-        message=f"{stage.title} failed: {stage.summary}",
-        cause="No rule of tbdiag explains these facts yet.",
-        fix="Send the JSON report (tbdiag check … -f json; it holds no secrets) to the project.",
-        subject=stage.id,
-    )
-
-
-def out_of_time(stages: list[StageResult]) -> Iterable[Finding]:
-    """The finding for stages that were left out though nothing failed: time ran out before them."""
-    ends = (Status.FAILED, Status.ERROR)
-    left_out = [s for s in stages if s.status is Status.BLOCKED]
-    if not left_out or any(s.status in ends for s in stages):
-        return
-    first = left_out[0]
-    yield Finding(
-        rule="tbdiag.out-of-time",
-        stage=first.id,
-        severity=Severity.ERROR,
-        message=f"{first.title} and what follows it did not run: {first.reason}.",
-        cause=f"The stages before it were too slow, {first.blocked_by} most of all.",
-        fix="Run it again with a larger --timeout, for example --timeout 60.",
-        subject=first.id,
-    )
-
-
-def _with_findings(stage: StageResult, found: list[Finding]) -> StageResult:
-    severities = {f.severity for f in found if f.stage == stage.id}
-    if stage.status is Status.OK and Severity.ERROR in severities:
-        return replace(stage, status=Status.FAILED)
-    if stage.status is Status.OK and Severity.WARNING in severities:
-        return replace(stage, status=Status.WARNING)
-    return stage
-
-
-def primary_of(findings: Iterable[Finding]) -> str | None:
-    """The rule id of the root cause: the first error that is not a consequence of another."""
-    errors = [f for f in findings if f.severity is Severity.ERROR]
-    present = {f.rule for f in errors}
-    for finding in errors:
-        rule = registry.RULES.get(finding.rule)
-        if not (rule and present.intersection(rule.consequence_of)):
-            return finding.rule
-    return errors[0].rule if errors else None
-
-
-def verdict_of(stages: Iterable[StageResult], findings: Iterable[Finding]) -> Verdict:
-    """The verdict of a report: a failed stage is never OK, whatever findings were ignored."""
-    statuses = {stage.status for stage in stages}
-    severities = {f.severity for f in findings}
-    if Status.ERROR in statuses:
-        return Verdict.ERROR
-    if {Status.FAILED, Status.BLOCKED} & statuses or Severity.ERROR in severities:
-        return Verdict.FAILED
-    if Severity.WARNING in severities:
-        return Verdict.WARNING
-    return Verdict.OK
-
-
-def exit_code(verdict: Verdict, *, strict: bool = False) -> int:
-    """The process exit code: 0 no error finding, 1 an error (or a warning if strict), 3 ours."""
-    if verdict is Verdict.ERROR:
-        return 3
-    if verdict is Verdict.FAILED or (strict and verdict is Verdict.WARNING):
-        return 1
-    return 0
-
-
-def _client_verdicts(case: Case) -> tuple[ClientVerdict, ...]:
-    evidence = case.get(VerifyEvidence)
-    if evidence is None:
-        return ()
-    return tuple(
-        ClientVerdict(d.client, d.verdict, d.reason, d.stands_for, d.expires)
-        for d in evidence.decisions
-    )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
 import click
 
 from tbdiag import __version__
+from tbdiag.cli.streams import forget_stdout
 from tbdiag.errors import UsageError
 from tbdiag.report.escape import visible
 
@@ -63,7 +65,7 @@ def main(ctx: click.Context) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line; returns the exit code (0, 1, 2, 3 or 130) and never raises."""
+    """Run one command line; returns the exit code (0, 1, 2, 3, 130 or 141) and never raises."""
     try:
         with _reconfigured_output():
             code = main.main(args=list(arguments), prog_name="tbdiag", standalone_mode=False)
@@ -75,12 +77,13 @@ def run(arguments: Sequence[str]) -> int:
         say("interrupted")
         return 130
     except BrokenPipeError:
-        _forget_stdout()
-        return 0
+        forget_stdout()
+        return 128 + signal.SIGPIPE
     except (UsageError, click.ClickException) as error:
         return _usage(error, arguments)
     except OSError as error:
-        say(f"cannot write the result: {error}")
+        forget_stdout()
+        say(f"cannot write the result: {error.strerror or error}")
         return 2
     except Exception as error:  # noqa: BLE001 - the last net: exit 3, one sentence, no traceback
         return _failed(error, arguments)
@@ -133,8 +136,9 @@ def _wants(arguments: Sequence[str], format_id: str) -> bool:
 
 def say(text: str) -> None:
     """One line on stderr, free of control characters."""
-    with contextlib.suppress(OSError):
-        click.echo(f"tbdiag: {visible(text)}", err=True)
+    with contextlib.suppress(OSError, AttributeError):  # closed, or there is none
+        sys.stderr.write(f"tbdiag: {visible(text)}\n")
+        sys.stderr.flush()
 
 
 @contextlib.contextmanager
@@ -144,9 +148,3 @@ def _reconfigured_output():  # type: ignore[no-untyped-def]
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     yield
-
-
-def _forget_stdout() -> None:
-    """After a broken pipe: keep the interpreter's own flush at exit from complaining."""
-    with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -62,7 +62,7 @@ def _show(report: CaReport, given: dict[str, Any], output: str | None = None) ->
             return ca_json(report)
         return ca_table(report, verbose=given["verbose"], **look)
 
-    write(rendered, output)
+    write(rendered, output, given["format_id"])
     return exit_code(report.verdict, strict=given["strict"])
 
 
@@ -146,7 +146,7 @@ def ca_recommend(target: str, output: str | None, form: str, aia: bool, **given:
             ca_json(report) if given["format_id"] == "json" else recommendation_text(report, **look)
         )
 
-    write(rendered, None)
+    write(rendered, None, given["format_id"])
     return exit_code(report.verdict, strict=given["strict"])
 
 

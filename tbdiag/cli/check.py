@@ -13,7 +13,7 @@ import click
 from tbdiag.cli.output import Progress, emit, finish, mask_on_github, summarise_on_github
 from tbdiag.errors import UsageError
 from tbdiag.fact import replace
-from tbdiag.model import Options, Target
+from tbdiag.model import Options, Report, Target
 from tbdiag.report import FORMATS
 from tbdiag.targets.address import check_host, check_port, is_ip_literal, parse_target, with_preset
 
@@ -118,7 +118,7 @@ def check_command(**given: Any) -> int:
     (`tbdiag list presets`); https://, http://, coaps:// and coap:// check devices that speak those.
     The token is read from TBDIAG_TOKEN.
     """
-    from tbdiag.pipeline import check
+    from tbdiag.pipeline import Interrupted, check
     from tbdiag.targets.limits import output_file
 
     output_file(given["output"])
@@ -133,22 +133,25 @@ def check_command(**given: Any) -> int:
         notify = None if given["sandbox"] else progress.notify
         try:
             report = check(target, options, observer=progress, notify=notify)
+        except Interrupted as stopped:
+            progress.clear()
+            _emit(stopped.report, given)
+            raise
         finally:
             progress.clear()
     if given["save_baseline"]:
         from tbdiag.baseline import save_baseline
 
         save_baseline(report, given["save_baseline"])
-    emit(
-        report,
-        given["format_id"],
-        given["output"],
-        verbose=given["verbose"],
-        strict=given["strict"],
-    )
+    _emit(report, given)
+    return finish(report, given["format_id"], strict=given["strict"])
+
+
+def _emit(report: Report, given: Given) -> None:
+    look = {name: given[name] for name in ("verbose", "strict")}
+    emit(report, given["format_id"], given["output"], **look)
     if given["format_id"] == "github":
         summarise_on_github(report)
-    return finish(report, given["format_id"], strict=given["strict"])
 
 
 def _find_target(given: Given, stack: ExitStack) -> tuple[Target, dict[str, Any]]:

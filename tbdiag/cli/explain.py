@@ -9,10 +9,13 @@ from typing import Any
 import click
 
 from tbdiag.cli.output import style
+from tbdiag.cli.streams import put
 from tbdiag.errors import UsageError
 
 MAX_INPUT = 256 * 1024
 """Bytes kept of a log on standard input."""
+NARROWEST = 20
+"""Columns that the last column of a list needs to be readable."""
 KINDS = ("checks", "rules", "formats", "presets", "scenarios")
 
 
@@ -25,22 +28,35 @@ def list_command(kind: str, format_id: str) -> int:
 
     rows = entries(kind)
     if format_id == "json":
-        click.echo(json.dumps(rows, indent=2))
+        put(json.dumps(rows, indent=2) + "\n")
         return 0
+    put(_listing(rows, style()["width"]))
+    return 0
+
+
+def _listing(rows: list[dict[str, Any]], width: int) -> str:
+    """A table, or where it is wider than the terminal, every entry as lines of its own."""
     from tabulate import tabulate
 
-    width = style()["width"]
     columns = list(rows[0])
-    last = max(width - 2 * len(columns) - sum(_widest(rows, c) for c in columns[:-1]), 20)
-    click.echo(
-        tabulate(
-            [[str(row[c]) for c in columns] for row in rows],
-            headers=columns,
-            disable_numparse=True,
-            maxcolwidths=[None] * (len(columns) - 1) + [last],
-        )
+    last = width - 2 * len(columns) - sum(_widest(rows, c) for c in columns[:-1])
+    if last < NARROWEST:
+        return "\n".join(_entry(row, width) for row in rows)
+    table: str = tabulate(
+        [[str(row[c]) for c in columns] for row in rows],
+        headers=columns,
+        disable_numparse=True,
+        maxcolwidths=[None] * (len(columns) - 1) + [last],
     )
-    return 0
+    return table + "\n"
+
+
+def _entry(row: dict[str, Any], width: int) -> str:
+    from tbdiag.report.text import wrap
+
+    first, *rest = (str(value) for value in row.values())
+    told = [wrap(value, width) for value in rest if value != "-"]
+    return "\n".join([first, *told]) + "\n"
 
 
 def _widest(rows: list[dict[str, Any]], column: str) -> int:
@@ -60,7 +76,7 @@ def explain_command(text: tuple[str, ...]) -> int:
     explained = explain(words, **style())
     if explained is None:
         raise UsageError(_unknown(words))
-    click.echo(explained, nl=False)
+    put(explained)
     return 0
 
 

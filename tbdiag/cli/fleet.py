@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tbdiag.cli.output import Progress, style
+from tbdiag.cli.streams import fitting, put_all
 from tbdiag.errors import UsageError
 from tbdiag.fleet.formats import FORMATS, FleetReport
 from tbdiag.model import Verdict
@@ -183,7 +184,7 @@ def _stream(result: Result, at_once: bool) -> None:
     if at_once:
         from tbdiag.fleet.formats import document_line
 
-        sys.stdout.write(document_line(result) + "\n")
+        sys.stdout.write(fitting(document_line(result) + "\n", "jsonl"))
         sys.stdout.flush()
 
 
@@ -211,8 +212,7 @@ def _put_out(report: FleetReport, given: Given) -> None:
     render, output = FORMATS[given["format_id"]], given["output"]
     if output is None:
         if given["format_id"] != "jsonl":
-            for text in render(replace(report, **style())):
-                sys.stdout.write(text)
+            put_all(render(replace(report, **style())), given["format_id"])
         return
     from tbdiag.files import write_atomically
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tbdiag.cli.output import style
+from tbdiag.cli.streams import put
 from tbdiag.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,9 +42,9 @@ def history_command(
             raise UsageError(_unknown(target, history))
         history.close()
     if format_id == "json":
-        click.echo(json.dumps([_document(change) for change in changes], indent=2))
+        put(json.dumps([_document(change) for change in changes], indent=2) + "\n")
     elif changes:
-        click.echo(_table(changes))
+        put(_table(changes) + "\n")
     return 0
 
 

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 import click
 
+from tbdiag.cli.streams import put
 from tbdiag.errors import UsageError
 from tbdiag.model import Options, Report, StageResult, Target
 
@@ -37,7 +38,7 @@ def emit(report: Report, format_id: str, output: str | None, **more: Any) -> Non
     """Render `report` to stdout, or atomically into the file `output`."""
     from tbdiag.report import render
 
-    write(lambda **look: render(report, format_id, **look, **more), output)
+    write(lambda **look: render(report, format_id, **look, **more), output, format_id)
 
 
 def finish(report: Report, format_id: str, *, strict: bool) -> int:
@@ -74,10 +75,10 @@ def summarise_on_github(report: Report) -> None:
             file.write(step_summary(report))
 
 
-def write(rendered: Any, output: str | None) -> None:
+def write(rendered: Any, output: str | None, format_id: str = "table") -> None:
     """Call `rendered(**style)` and put its text on stdout or atomically into the file `output`."""
     if output in (None, "-"):
-        click.echo(rendered(**style()), nl=False)
+        put(rendered(**style()), format_id)
         return
     from tbdiag.files import write_atomically
 
@@ -121,7 +122,7 @@ class Progress:
 
     def notify(self, text: str) -> None:
         """One sentence that stays on stderr, above the live line."""
-        from tbdiag.report.escape import visible
+        from tbdiag.cli import say
 
         self.clear()
-        click.echo(f"tbdiag: {visible(text)}", err=True)
+        say(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import msgspec
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from fuzz.inputs import inputs
-from fuzz.targets import SECONDS, TARGETS
+from fuzz.targets import BASELINE, SECONDS, TARGETS
 from tbdiag.report import render
 from tbdiag.report.document import ReportDocument
 from tests.report.samples import STORIES, tainted
@@ -23,12 +24,21 @@ BOUNDED = settings(
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
+
+
+def dated(moment: str) -> bytes:
+    """A baseline saved at that moment."""
+    return json.dumps({**BASELINE, "saved_at": moment}).encode()
+
+
 FOUND: tuple[tuple[str, bytes], ...] = (
     ("address", b"\n://"),
     ("gateway_json", b'{"thingsboard":{"host":"h","security":{"caCert":"%s"}}}' % (b"c" * 300)),
     ("pasted_command", b"curl -O https://tb.[x/ca.pem ; mosquitto_pub -h h -t t -u T -m x"),
     ("fleet_toml", b'[[targets]]\nhost = "h"\ncafile = "~nobody-of-this-name/ca.pem"\n'),
     ("fleet_csv", b"host,cafile\nh,~nobody-of-this-name/ca.pem\n"),
+    ("baseline", dated("2026-01-15T00:00:00.5Z")),
+    ("baseline", dated("0001-01-01T00:00:00+14:00")),
     ("journal", b'{"journal":1,"settings":"\x80s"}\n'),
 )
 """Inputs that fuzzing found, each a crash once."""
