@@ -52,6 +52,7 @@ TAKEOVER = (
     "Connecting as this device closes the device's own MQTT session, if it has one "
     "(ThingsBoard keeps one session per device by default); --no-connect leaves that out."
 )
+PROVISION = "provision"
 TLS_PROBE = 3.0
 """Seconds to find out whether a port that closes on plain MQTT speaks TLS."""
 _SESSION = "tbdiag.checks._mqtt_session"
@@ -111,7 +112,8 @@ def connect(run: Run) -> Observation[MqttConnectEvidence]:
     except ChannelFailed as error:
         attempts.append(ConnackAttempt("5", error.outcome, detail=str(error)))
     evidence = _connect_evidence(run, identifier, attempts, session)
-    passed = evidence.accepted and evidence.disconnected_after is None
+    stands = evidence.accepted and evidence.disconnected_after is None
+    passed = stands and not evidence.provisioning
     return Observation(evidence, passed, _connect_summary(evidence))
 
 
@@ -139,6 +141,7 @@ def _connect_evidence(
         credentials=_kind(credentials),
         disconnected_after=gone.how_it_ended if gone else None,
         disconnect_code=gone.disconnect_code if gone else None,
+        provisioning=PROVISION in (credentials.mqtt_username, identifier),
     )
 
 

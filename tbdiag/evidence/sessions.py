@@ -56,6 +56,10 @@ class MqttConnectEvidence(Fact, frozen=True):
     """How the server ended the session right after CONNACK, if it did."""
     disconnect_code: int | None = None
 
+    provisioning: bool = False
+    """Whether the username or the Client Identifier is `provision`: ThingsBoard opens a session for
+    requesting credentials then, whoever asks, and ends it at any other message."""
+
     @property
     def last(self) -> ConnackAttempt:
         """The attempt that counts: the last one."""

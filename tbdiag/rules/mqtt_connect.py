@@ -231,7 +231,7 @@ def provision_session(case: Case, seen: MqttConnectEvidence) -> Iterable[Fault]:
     refused and ends it. Repair: use another Client Identifier, and the device's token as username.
     """
     by_name = case.target.credentials.mqtt_username == "provision"
-    if not seen.accepted or not (by_name or seen.client_identifier == "provision"):
+    if not seen.accepted or not seen.provisioning:
         return
     which = "username" if by_name else "Client Identifier"
     yield Fault(
