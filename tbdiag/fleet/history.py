@@ -264,6 +264,11 @@ class History:
         with self._lock, contextlib.suppress(sqlite3.Error):
             self._connection.close()
 
+    def __del__(self) -> None:
+        # A file that failed to open has no connection; one left open is closed without a warning.
+        if hasattr(self, "_connection"):
+            self.close()
+
 
 def _first(state: State) -> Change:
     seen = state.certificate_text or "no certificate"
