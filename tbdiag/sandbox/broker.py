@@ -96,7 +96,7 @@ class Broker(Server):
         """The telemetry values stored so far, of all devices."""
         return tuple(values for _, values in list(self.platform.telemetry))
 
-    def wait_for(self, kind: str, seconds: float = 5.0) -> Event:
+    def wait_for(self, kind: str, seconds: float = 20.0) -> Event:
         """Return the first event of that kind, waiting for it; TimeoutError after `seconds`."""
         end = time.monotonic() + seconds
         with self._news:

@@ -29,7 +29,7 @@ class Client:
 
     def __init__(self, port: int, version: Version) -> None:
         self.version = version
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=5)
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=20)
         self._reader = PacketReader()
         self._packets: list[Packet] = []
 

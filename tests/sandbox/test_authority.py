@@ -24,7 +24,7 @@ def verify(folder: Path, anchors: bytes, issued: Issued, *more: str) -> str:
     command += ["-untrusted", "chain"] if issued.chain else []
     command.append("leaf")
     done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=9, check=False
+        command, cwd=folder, capture_output=True, text=True, timeout=30, check=False
     )
     return done.stdout + done.stderr
 

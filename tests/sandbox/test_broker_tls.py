@@ -37,7 +37,7 @@ def connack(
 ) -> Connack:
     """Do a handshake, send a CONNECT and return the CONNACK."""
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=5) as sock,
+        socket.create_connection(("127.0.0.1", port), timeout=20) as sock,
         context.wrap_socket(sock, server_hostname=host) as stream,
     ):
         stream.sendall(encode(Connect("id", username)))
@@ -77,7 +77,7 @@ def test_distrust_is_seen_on_the_server() -> None:
 def s_client(port: int, *arguments: str) -> str:
     """What openssl s_client prints about a handshake."""
     command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-showcerts", *arguments]
-    done = subprocess.run(command, input="", capture_output=True, text=True, timeout=9, check=False)
+    done = subprocess.run(command, input="", capture_output=True, text=True, timeout=30, check=False)
     return done.stdout + done.stderr
 
 
@@ -192,7 +192,7 @@ def test_legacy_tls() -> None:
 def test_plain_client_on_the_tls_port() -> None:
     """Plain MQTT on the TLS port is answered with an alert record, and logged."""
     with Broker(tls=Tls(SERVER)) as broker:
-        with socket.create_connection(("127.0.0.1", broker.port), timeout=5) as sock:
+        with socket.create_connection(("127.0.0.1", broker.port), timeout=20) as sock:
             sock.sendall(encode(Connect("id", None)))
             assert sock.recv(10)[:1] in (b"\x15", b"")
         assert broker.wait_for("handshake-failed")
@@ -203,7 +203,7 @@ def test_a_handshake_that_never_ends_does_not_hold_up_the_end(sent: bytes) -> No
     """A client that stays in the middle of its handshake ends with the broker."""
     before = threading.active_count()
     with Broker(tls=Tls(SERVER)) as broker:
-        sock = socket.create_connection(("127.0.0.1", broker.port), timeout=5)
+        sock = socket.create_connection(("127.0.0.1", broker.port), timeout=20)
         sock.sendall(sent)
         assert connack(broker.port, trusting(ROOT)) == Connack(0)  # so the first was accepted
         began = time.monotonic()

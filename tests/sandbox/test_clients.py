@@ -49,7 +49,7 @@ class Device:
 
     def next(self, kind: str) -> Any:
         """The next event, which must be of this kind."""
-        seen, value = self.seen.get(timeout=5)
+        seen, value = self.seen.get(timeout=20)
         assert seen == kind
         return value
 
@@ -112,7 +112,7 @@ def mosquitto_pub(folder: Path, port: int, *arguments: str) -> tuple[int, str]:
     command = ["mosquitto_pub", "-d", "-q", "1", "-h", "localhost", "-p", str(port)]
     command += ["-t", "v1/devices/me/telemetry", *arguments]
     done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=9, check=False
+        command, cwd=folder, capture_output=True, text=True, timeout=30, check=False
     )
     return done.returncode, done.stdout + done.stderr
 

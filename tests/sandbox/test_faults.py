@@ -21,7 +21,7 @@ TLS = Tls(ROOT.issue_server())
 
 
 def dial(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=5)
+    return socket.create_connection(("127.0.0.1", port), timeout=20)
 
 
 def handshake(port: int) -> ssl.SSLSocket:

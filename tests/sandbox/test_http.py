@@ -31,11 +31,11 @@ MINE = f"/api/v1/{DEFAULT_TOKEN}"
 
 
 def get(api: HttpApi, path: str, **options: object) -> httpx.Response:
-    return httpx.get(api.url + path, timeout=5, trust_env=False, **options)  # type: ignore[arg-type]
+    return httpx.get(api.url + path, timeout=20, trust_env=False, **options)  # type: ignore[arg-type]
 
 
 def post(api: HttpApi, path: str, body: str) -> httpx.Response:
-    return httpx.post(api.url + path, content=body, timeout=5, trust_env=False)
+    return httpx.post(api.url + path, content=body, timeout=20, trust_env=False)
 
 
 def test_attributes() -> None:
@@ -103,7 +103,7 @@ def test_the_rest_of_the_device_api(method: str, path: str, body: str, status: i
     """Long polls end with 408, too large is 413, an unknown token 401 everywhere."""
     with HttpApi() as api:
         answer = httpx.request(
-            method, api.url + path, content=body or None, timeout=5, trust_env=False
+            method, api.url + path, content=body or None, timeout=20, trust_env=False
         )
     assert answer.status_code == status
 
@@ -210,7 +210,7 @@ def test_a_waiting_fault_ends_with_the_server(fault: HttpFault) -> None:
     """A client that waits for its body does not hold up the server's end."""
     before = threading.active_count()
     with HttpApi(ca_file=ROOT.pem(), faults=[fault]) as api:
-        asked = httpx.stream("GET", api.url + CA_DOWNLOAD, timeout=5, trust_env=False)
+        asked = httpx.stream("GET", api.url + CA_DOWNLOAD, timeout=20, trust_env=False)
         with asked as answer:
             assert answer.status_code == 200
             began = time.monotonic()
