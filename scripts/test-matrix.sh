@@ -18,11 +18,15 @@ run_tests() {
         echo 'its environment could not be set up' >"$log"
         return 1
     }
-    .venv-"$1"/bin/python -m pytest -q -n auto --dist worksteal "${@:2}" </dev/null 2>&1 | tee "$log"
+    .venv-"$1"/bin/python -m pytest -q -n auto --dist worksteal ${patience[@]+"${patience[@]}"} "${@:2}" </dev/null 2>&1 | tee "$log"
 }
 
 need_python >/dev/null
 versions=${PYTHONS:-3.11 3.12 3.13}
+# Twenty repetitions of a slow scenario are one test that takes longer than a hung one may.
+patience=()
+[ -z "${TBDIAG_REPEAT:-}" ] || patience=(-o faulthandler_timeout=0)
+
 summary='' failed=0 ran=0
 for version in $versions; do
     if ! available "$version"; then

@@ -77,7 +77,9 @@ def test_distrust_is_seen_on_the_server() -> None:
 def s_client(port: int, *arguments: str) -> str:
     """What openssl s_client prints about a handshake."""
     command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-showcerts", *arguments]
-    done = subprocess.run(command, input="", capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        command, input="", capture_output=True, text=True, timeout=30, check=False
+    )
     return done.stdout + done.stderr
 
 
