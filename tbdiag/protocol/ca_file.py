@@ -191,6 +191,9 @@ def _nothing_found(reading: _Reading) -> None:
             words = f"{problem.detail}, not a certificate"
             reading.add("not-a-certificate", words, problem.line, refused=True)
             return
+    if not reading.problems:
+        words = "text with the marks of PEM, and no certificate between them"
+        reading.add("not-a-certificate", words, refused=True)
 
 
 def _read_certificate_block(block: pem.Block, reading: _Reading) -> None:

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs7,
     pkcs12,
 )
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tbdiag.protocol.ca_file import read_ca
@@ -335,6 +335,7 @@ def test_random_bytes_never_crash(data):
 
 
 @given(st.binary(max_size=80), st.integers(0, len(A)), st.integers(0, 80))
+@example(b"", 11, 11)  # BEGIN without a label
 def test_damaged_pem_never_crashes(junk, position, cut):
     """Junk anywhere in a PEM file gives a certificate or a problem."""
     source = read(A[:position] + junk + A[position + cut :])
