@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from tbdiag.errors import UsageError
+
 
 def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
     """Put `data` into `path`: a temporary file in the same directory, flushed, then renamed.
@@ -36,6 +38,17 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def write_output(path: Path, data: bytes) -> None:
+    """`write_atomically` for a file that the user named with -o: UsageError says what is wrong."""
+    try:
+        write_atomically(path, data)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(
+            f"cannot write {str(path)!r}: {reason}; name another file with -o"
+        ) from None
 
 
 def _umask() -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from tbdiag import registry
 from tbdiag.context import Case
-from tbdiag.evidence import VerifyEvidence
+from tbdiag.evidence import ClientDecision
 from tbdiag.fact import replace
 from tbdiag.model import ClientVerdict, Finding, Severity, StageResult, Status, Verdict
 
@@ -119,12 +119,8 @@ def exit_code(verdict: Verdict, *, strict: bool = False) -> int:
     return 0
 
 
-def client_verdicts(case: Case) -> tuple[ClientVerdict, ...]:
-    """What every client stack decides, for the report."""
-    evidence = case.get(VerifyEvidence)
-    if evidence is None:
-        return ()
+def client_verdicts(decisions: Iterable[ClientDecision]) -> tuple[ClientVerdict, ...]:
+    """The decisions of the client stacks as a report carries them."""
     return tuple(
-        ClientVerdict(d.client, d.verdict, d.reason, d.stands_for, d.expires)
-        for d in evidence.decisions
+        ClientVerdict(d.client, d.verdict, d.reason, d.stands_for, d.expires) for d in decisions
     )

@@ -23,7 +23,8 @@ from tbdiag.evidence import (
     VerifyEvidence,
 )
 from tbdiag.fact import replace
-from tbdiag.model import ClientVerdict, Options, Report, StageResult, Status, Target
+from tbdiag.judgement import client_verdicts
+from tbdiag.model import Options, Report, StageResult, Status, Target
 from tbdiag.protocol.ca_file import MAX_BYTES, read_ca
 
 MAX_PRESENTED = 100
@@ -68,7 +69,7 @@ def verify_files(
         primary=pipeline.primary_of(findings),
         stages=judged,
         findings=findings,
-        clients=_client_verdicts(verified),
+        clients=client_verdicts(verified.decisions if verified else ()),
     )
 
 
@@ -136,10 +137,3 @@ def _stages(
 def _stage(stage_id: str, status: Status, summary: str, evidence: object) -> StageResult:
     title = registry.CHECKS[stage_id].title
     return StageResult(stage_id, title, status, summary, evidence=evidence)
-
-
-def _client_verdicts(evidence: VerifyEvidence | None) -> tuple[ClientVerdict, ...]:
-    return tuple(
-        ClientVerdict(d.client, d.verdict, d.reason, d.stands_for, d.expires)
-        for d in (evidence.decisions if evidence else ())
-    )

@@ -20,6 +20,7 @@ from tbdiag import registry
 from tbdiag.context import Case, Notify, Run
 from tbdiag.deadline import Deadline
 from tbdiag.errors import UsageError
+from tbdiag.evidence import VerifyEvidence
 from tbdiag.fact import Record, field, replace
 from tbdiag.importing import ImportAhead
 from tbdiag.judgement import (
@@ -291,6 +292,7 @@ def report_on(
 ) -> Report:
     """Judge what was observed and put it into a report that holds no secret of the target."""
     judged, findings = judge(case, stages)
+    verified = case.get(VerifyEvidence)
     report = Report(
         target=case.target,
         options=case.options,
@@ -301,7 +303,7 @@ def report_on(
         primary=primary_of(findings),
         stages=judged,
         findings=findings,
-        clients=client_verdicts(case),
+        clients=client_verdicts(verified.decisions if verified else ()),
     )
     return redact(report, secrets_of(case.target, case.options))
 

@@ -9,9 +9,8 @@ from tbdiag.ca_commands.inspect import report_on
 from tbdiag.checks._platform_ca import PATH, download_url, downloaded_ca
 from tbdiag.deadline import Deadline
 from tbdiag.errors import UsageError
-from tbdiag.evidence import CaSource
 from tbdiag.fact import replace
-from tbdiag.files import write_atomically
+from tbdiag.files import write_output
 from tbdiag.model import CaReport, Options, Severity, Target, Transport, Verdict
 from tbdiag.protocol.x509 import encode_pem
 
@@ -40,7 +39,7 @@ def fetch(
     if report.verdict is Verdict.FAILED and not _repaired_by_writing(report):
         note = f"{output} was not written: the download has an error"
         return replace(report, notes=(*report.notes, note))
-    _write(Path(output), loaded)
+    write_output(Path(output), encode_pem(loaded.certificates).encode("ascii"))
     return replace(report, written=str(output))
 
 
@@ -48,16 +47,6 @@ def _repaired_by_writing(report: CaReport) -> bool:
     """Whether every error is one of form, which the PEM that is written no longer has."""
     errors = {f.rule for f in report.findings if f.severity is Severity.ERROR}
     return errors <= {"ca.not-pem"}
-
-
-def _write(path: Path, source: CaSource) -> None:
-    try:
-        write_atomically(path, encode_pem(source.certificates).encode("ascii"))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UsageError(
-            f"cannot write {str(path)!r}: {reason}; name another file with -o"
-        ) from None
 
 
 def _address(source: Target | str) -> tuple[str, Target | None]:

@@ -15,8 +15,9 @@ from tbdiag.evidence import (
     VerifyEvidence,
 )
 from tbdiag.fact import replace
-from tbdiag.files import write_atomically
-from tbdiag.model import CaReport, ClientVerdict, Finding, Options, Report, Target, Verdict
+from tbdiag.files import write_output
+from tbdiag.judgement import client_verdicts
+from tbdiag.model import CaReport, Finding, Options, Report, Target, Verdict
 from tbdiag.pipeline import check
 from tbdiag.protocol.x509_identity import ip_literal
 from tbdiag.recommend import Recommendation, Sources, encode, fetch_issuers, recommend
@@ -107,10 +108,7 @@ def _report(seen: Report, advice: Recommendation, problems: tuple[str, ...]) -> 
         primary=server[0].rule if server else None,
         findings=server,
         certificates=advice.anchors,
-        clients=tuple(
-            ClientVerdict(d.client, d.verdict, d.reason, d.stands_for, d.expires)
-            for d in advice.proof
-        ),
+        clients=client_verdicts(advice.proof),
         server_name=seen.target.reference_name,
         expires=advice.works_until,
         notes=(*advice.missing, *advice.warnings, *(f"AIA: {text}" for text in problems)),
@@ -136,12 +134,5 @@ def _verdict(advice: Recommendation, server: tuple[Finding, ...], client: str) -
 
 
 def _written(report: CaReport, advice: Recommendation, output: Path, form: str) -> CaReport:
-    data = encode(advice.anchors, form)
-    try:
-        write_atomically(output, data)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UsageError(
-            f"cannot write {str(output)!r}: {reason}; name another file with -o"
-        ) from None
+    write_output(output, encode(advice.anchors, form))
     return replace(report, written=str(output), format=form)

@@ -12,7 +12,6 @@ from typing import Any, TextIO
 import click
 
 from tbdiag.cli.streams import put
-from tbdiag.errors import UsageError
 from tbdiag.model import Options, Report, StageResult, Target
 
 
@@ -80,14 +79,10 @@ def write(rendered: Any, output: str | None, format_id: str = "table") -> None:
     if output in (None, "-"):
         put(rendered(**style()), format_id)
         return
-    from tbdiag.files import write_atomically
+    from tbdiag.files import write_output
 
     text = rendered(width=100, color=False, unicode=True)
-    try:
-        write_atomically(Path(str(output)), text.encode())
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UsageError(f"cannot write {output!r}: {reason}; name another file with -o") from None
+    write_output(Path(str(output)), text.encode())
 
 
 class Progress:

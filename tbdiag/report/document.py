@@ -15,7 +15,7 @@ import msgspec
 from tbdiag import __version__
 from tbdiag.evidence import Certificate
 from tbdiag.fact import field_names, is_record, replace
-from tbdiag.model import Finding, Report, Secret
+from tbdiag.model import ClientVerdict, Finding, Report, Secret
 from tbdiag.redact import map_text
 
 MAX_LISTED = 200
@@ -138,16 +138,7 @@ def document(report: Report) -> ReportDocument:
             for s in report.stages
         ],
         findings=[finding_document(f) for f in report.findings],
-        clients=[
-            ClientDocument(
-                c.client,
-                c.verdict,  # type: ignore[arg-type]
-                c.reason,
-                c.stands_for,
-                rfc3339(c.expires) if c.expires else None,
-            )
-            for c in report.clients
-        ],
+        clients=[client_document(c) for c in report.clients],
     )
 
 
@@ -184,6 +175,17 @@ def _bounded(text: str) -> str:
 
 def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def client_document(client: ClientVerdict) -> ClientDocument:
+    """One client stack's verdict as its public JSON type."""
+    return ClientDocument(
+        client.client,
+        client.verdict,  # type: ignore[arg-type]
+        client.reason,
+        client.stands_for,
+        rfc3339(client.expires) if client.expires else None,
+    )
 
 
 def finding_document(finding: Finding) -> FindingDocument:

@@ -7,13 +7,14 @@ from typing import Literal
 import msgspec
 
 from tbdiag.evidence import Certificate
-from tbdiag.model import CaPath, CaReport, ClientVerdict, Finding, Severity, Verdict
+from tbdiag.model import CaPath, CaReport, Finding, Severity, Verdict
 from tbdiag.redact import map_text
 from tbdiag.report.document import (
     ClientDocument,
     FindingDocument,
     Tool,
     certificate_document,
+    client_document,
     finding_document,
     rfc3339,
 )
@@ -85,7 +86,7 @@ def ca_document(report: CaReport) -> CaDocument:
         presented=_certificates(report.presented, report),
         paths=[PathDocument(list(p.certificates), p.complete, p.missing) for p in report.paths],
         findings=[finding_document(f) for f in report.findings],
-        clients=[_client_document(c) for c in report.clients],
+        clients=[client_document(c) for c in report.clients],
         server_name=report.server_name,
         expires=rfc3339(report.expires) if report.expires else None,
         written=report.written,
@@ -102,17 +103,6 @@ def _certificates(certificates: tuple[Certificate, ...], report: CaReport) -> li
     return [
         msgspec.Raw(msgspec.json.encode(certificate_document(c, report.now))) for c in certificates
     ]
-
-
-def _client_document(client: ClientVerdict) -> ClientDocument:
-    expires = rfc3339(client.expires) if client.expires else None
-    return ClientDocument(
-        client.client,
-        client.verdict,  # type: ignore[arg-type]
-        client.reason,
-        client.stands_for,
-        expires,
-    )
 
 
 def ca_table(
