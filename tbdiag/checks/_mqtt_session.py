@@ -355,6 +355,8 @@ class Link:
     """The session kept for the later stages, and the single reconnection that they share."""
 
     def __init__(self, plan: Plan, session: Session) -> None:
+        self.first = session
+        """The session that CONNACK accepted; `session` is the one that stands now."""
         self.session = session
         self._plan = plan
         self._lock = threading.Lock()

@@ -281,7 +281,8 @@ def attributes(run: Run) -> Observation[AttributesEvidence] | Blocked:
     link = _link(run)
     if link is None:
         return Blocked("mqtt.connect", "there is no MQTT session")
-    evidence = _request(link, link.session, run.deadline)
+    # Never on a session that the test publish has opened again: the request could close that too.
+    evidence = _request(link, link.first, run.deadline)
     if with_publish(run.target, run.options) is None:
         # Both messages were under way: what became of this one must not depend on which was first.
         link.publishing_ended.wait(run.deadline.remaining())

@@ -12,6 +12,7 @@ import pytest
 
 from tbdiag import Options, Report, Secret, Target, Transport, check
 from tbdiag.checks import mqtt as checks
+from tbdiag.checks._mqtt_session import Link
 from tbdiag.context import Run
 from tbdiag.deadline import Deadline
 from tbdiag.evidence import (
@@ -374,6 +375,25 @@ def test_the_probe_tells_a_protobuf_profile(version: str) -> None:
             assert root_cause
             assert "Protobuf" in root_cause.cause
         assert len(broker.connects) <= 10
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_late_request_stays_off_the_session_that_the_test_publish_reopened(version: str) -> None:
+    """The request alone can close a session, so on a reopened one it could pass for the probe."""
+    with (
+        Broker(profile="protobuf") as broker,
+        running(plain(broker.port), mqtt_version=version) as run,
+    ):
+        connect(run)
+        link = run.kept(Link)
+        assert link
+        fresh = link.again(link.session, run.deadline)
+        assert fresh
+        link.closed_on_publish = True
+        link.publishing_ended.set()
+        assert isinstance(checks.attributes(run), Blocked)
+        assert fresh.ping(run.deadline)
+        assert broker.publishes == ()
 
 
 def test_a_closed_session_is_opened_again_once_only() -> None:
