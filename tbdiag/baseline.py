@@ -66,8 +66,8 @@ def load_baseline(path: str | Path) -> Baseline:
         raise UsageError(f"{path} is not a baseline of tbdiag: {error}") from None
 
 
-def encode_baseline(baseline: Baseline) -> bytes:
-    """The JSON of a baseline."""
+def encode_baseline(baseline: Baseline, indent: int | None = 2) -> bytes:
+    """The JSON of a baseline; with `indent` None on one line, which costs a tenth."""
     document = {
         "baseline_version": BASELINE_VERSION,
         "address": baseline.address,
@@ -85,7 +85,7 @@ def encode_baseline(baseline: Baseline) -> bytes:
             for c in baseline.path
         ],
     }
-    return (json.dumps(document, indent=2) + "\n").encode("ascii")
+    return (json.dumps(document, indent=indent) + "\n").encode("ascii")
 
 
 def parse_baseline(data: bytes) -> Baseline:

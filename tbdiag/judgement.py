@@ -40,8 +40,7 @@ def judge(
 
 def _all_findings(case: Case) -> Iterable[Finding]:
     for rule in registry.RULES.values():
-        if rule.needs in case.evidence:
-            yield from rule.findings(case)
+        yield from rule.findings(case)
 
 
 def unexplained(stage: StageResult) -> Finding:

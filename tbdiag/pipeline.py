@@ -83,12 +83,28 @@ class _Stages(Record):
             self.waits_for[check.id] = tuple(known)
 
     def complete(self) -> dict[str, StageResult]:
+        """Run or settle every stage."""
+        if self.imports is None:
+            self._one_by_one()
+            return self.results
         while len(self.results) < len(self.checks):
             while self._start_ready():
                 pass
             if len(self.results) < len(self.checks):
                 self._await_one()
         return self.results
+
+    def _one_by_one(self) -> None:
+        """Each stage in this thread, in the pipeline's order, in which none needs a later one."""
+        for check in self.checks:
+            result, evidence = self._settled_without_running(check), None
+            if result is None:
+                deadline = self.limit.sooner(check.timeout)
+                self.running[check.id] = (time.monotonic(), deadline)
+                self.observer(check.id, None)
+                result, evidence = _timed(check, self.run.with_deadline(deadline))
+                del self.running[check.id]
+            self._record(result, evidence)
 
     def leave_off(self) -> None:
         """Block what is running and what has not begun: the run was interrupted."""
@@ -146,24 +162,19 @@ class _Stages(Record):
         self.running[check.id] = (time.monotonic(), deadline)
         self.observer(check.id, None)
         run = self.run.with_deadline(deadline)
-        if self.imports is None:
-            self._observe(check, run)
-            return
         threading.Thread(
             target=self._observe, args=(check, run), name=f"tbdiag {check.id}", daemon=True
         ).start()
 
     def _observe(self, check: Check, run: Run) -> None:
-        if self.imports:
-            self.imports.wait(check.imports)
-        started = time.monotonic()
+        assert self.imports is not None
+        self.imports.wait(check.imports)
         try:
-            result, evidence = _observed(check, run)
+            result, evidence = _timed(check, run)
         except UsageError as error:
             self.finished.put((check.id, error, None))
             return
-        elapsed = (time.monotonic() - started) * 1000
-        self.finished.put((check.id, replace(result, duration_ms=round(elapsed, 3)), evidence))
+        self.finished.put((check.id, result, evidence))
 
     def _await_one(self) -> None:
         soonest = min(deadline.at for _, deadline in self.running.values()) + GRACE
@@ -211,6 +222,14 @@ class _Stages(Record):
             if all(stage and stage.status in SATISFIED for stage in before):
                 with contextlib.suppress(Exception):
                     check.prepare(self.run)
+
+
+def _timed(check: Check, run: Run) -> tuple[StageResult, Any]:
+    """Run one check and say how long it took; raises UsageError only."""
+    started = time.monotonic()
+    result, evidence = _observed(check, run)
+    elapsed = (time.monotonic() - started) * 1000
+    return replace(result, duration_ms=round(elapsed, 3)), evidence
 
 
 def _observed(check: Check, run: Run) -> tuple[StageResult, Any]:

@@ -113,30 +113,34 @@ class Rule(Fact, frozen=True):
     title: str
     doc: str
 
-    def findings(self, case: Case) -> Iterable[Finding]:
+    def findings(self, case: Case) -> list[Finding]:
         """The findings of this rule on `case`; none where its evidence is missing.
 
         A CA file can earn any number of them: after `MAX_FINDINGS` one says that there are more.
         """
-        evidence = case.get(self.needs)
+        found: list[Finding] = []
+        evidence = case.evidence.get(self.needs)
         if evidence is None:
-            return
-        for number, fault in enumerate(self.judge(case, evidence)):
-            if number == MAX_FINDINGS:
-                fault = Fault(_MORE, _SAME, _FIRST, severity=fault.severity, stage=fault.stage)
-            yield Finding(
-                rule=self.id,
-                stage=fault.stage or self.stage,
-                severity=fault.severity or self.severity,
-                message=fault.message,
-                cause=fault.cause,
-                fix=fault.fix,
-                subject=fault.subject,
-                reference=self.reference,
-                pem=fault.pem,
-            )
-            if number == MAX_FINDINGS:
-                return
+            return found
+        for fault in self.judge(case, evidence):
+            if len(found) == MAX_FINDINGS:
+                more = Fault(_MORE, _SAME, _FIRST, severity=fault.severity, stage=fault.stage)
+                return [*found, self._finding(more)]
+            found.append(self._finding(fault))
+        return found
+
+    def _finding(self, fault: Fault) -> Finding:
+        return Finding(
+            rule=self.id,
+            stage=fault.stage or self.stage,
+            severity=fault.severity or self.severity,
+            message=fault.message,
+            cause=fault.cause,
+            fix=fault.fix,
+            subject=fault.subject,
+            reference=self.reference,
+            pem=fault.pem,
+        )
 
 
 class Renderer(Fact, frozen=True):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol, TypeVar
 
 from tbdiag.deadline import Deadline
-from tbdiag.turns import waiting
+from tbdiag.turns import answer
 
 T = TypeVar("T")
 _ours = threading.local()
@@ -42,26 +41,15 @@ def within(deadline: Deadline, name: str, call: Callable[[Callable[[Closable], N
     is closed when the time is up, so that the thread which is left behind ends too. Nothing of it
     is logged. Raises what the call raises.
     """
-    answers: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
     opened: list[Closable] = []
 
-    def run() -> None:
-        try:
-            _ours.quiet = True
-            answers.put((call(opened.append), None))
-        except BaseException as error:  # noqa: BLE001 - raised again by the caller, if it waits
-            answers.put((None, error))
+    def run() -> T:
+        _ours.quiet = True
+        return call(opened.append)
 
-    threading.Thread(target=run, name=name, daemon=True).start()
     try:
-        with waiting():
-            answer, error = answers.get(timeout=deadline.remaining())
-    except queue.Empty:
-        raise TimeoutError("no complete answer in time") from None
+        return answer(run, deadline.remaining(), name)
     finally:
         for thing in opened:
             with suppress(Exception):
                 thing.close()
-    if error is not None:
-        raise error
-    return answer  # type: ignore[return-value]

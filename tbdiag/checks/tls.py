@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from tbdiag.checks._applies import encrypted_only
 from tbdiag.checks._dtls import observe_dtls
 from tbdiag.context import Run
 from tbdiag.deadline import Deadline
-from tbdiag.evidence import CaEvidence, HandshakeEvidence, TcpEvidence
+from tbdiag.evidence import (
+    CaEvidence,
+    Certificate,
+    HandshakeEvidence,
+    TcpEvidence,
+    VerifyError,
+)
 from tbdiag.fact import replace
 from tbdiag.model import Transport
 from tbdiag.protocol.identity import Identity, UnusableIdentity, load_identity
@@ -57,17 +64,34 @@ def observe_handshake(run: Run) -> Observation[HandshakeEvidence]:
     evidence = _handshake(run)
     if evidence.outcome in ("closed", "reset") and not evidence.bytes_received:
         evidence = _asked_again(run, evidence)
+    if evidence.certificate_list and not run.options.all_stacks:
+        evidence = replace(evidence, verify_errors=_verify_errors(run, evidence.certificate_list))
     return Observation(evidence, evidence.established, _summary(evidence))
+
+
+def _verify_errors(run: Run, presented: tuple[Certificate, ...]) -> tuple[VerifyError, ...]:
+    """What OpenSSL would have found in the handshake: asked afterwards, once for many servers."""
+    from tbdiag.clients.openssl import verify
+    from tbdiag.protocol.tls_names import verify_message
+
+    ca = run.get(CaEvidence)
+    now = datetime.now(UTC) if run.options.at else run.now
+    seen = verify(presented, ca.certificates if ca else (), now)
+    return tuple(
+        VerifyError(code, depth, verify_message(code), subject)
+        for (code, depth), subject in zip(seen.errors, seen.subjects, strict=True)
+    )
 
 
 def _handshake(run: Run) -> HandshakeEvidence:
     try:
         hello = Hello(
             _sni(run.target.reference_name),
-            _anchors(run),
+            _anchors(run) if run.options.all_stacks else (),
             _identity(run),
             run.options.alpn,
             datagram=run.target.transport is Transport.COAPS,
+            verify=run.options.all_stacks,
         )
         hello.context()
         if hello.datagram:

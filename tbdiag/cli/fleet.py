@@ -169,7 +169,7 @@ def _carry_out(campaign: Campaign, given: Given) -> bool:
     try:
         for result in campaign.earlier():
             _stream(result, at_once)
-        with executor_for(given["dask"], given["jobs"]) as (executor, jobs):
+        with executor_for(given, campaign.settings) as (executor, jobs):
             for result in campaign.results(executor, jobs):
                 _stream(result, at_once)
                 bar.update()
@@ -189,17 +189,19 @@ def _stream(result: Result, at_once: bool) -> None:
 
 
 @contextlib.contextmanager
-def executor_for(dask: str | None, jobs: int) -> Iterator[tuple[Executor, int]]:
+def executor_for(given: Given, settings: Settings) -> Iterator[tuple[Executor, int]]:
     """The executor of a run, and how many checks to hand it at once."""
-    if dask:
+    jobs = given["jobs"]
+    if given["dask"]:
         from tbdiag.fleet.cluster import connected
 
-        with connected(dask) as executor:
+        with connected(given["dask"]) as executor:
             yield executor, jobs
         return
     from tbdiag.fleet.threads import DaemonThreads
+    from tbdiag.turns import Loop
 
-    executor = DaemonThreads(jobs)
+    executor = Loop(jobs) if settings.inline else DaemonThreads(jobs)
     try:
         yield executor, jobs + QUEUED
     finally:

@@ -22,6 +22,7 @@ from tbdiag.clients._openssl_errors import (
 )
 from tbdiag.evidence import Certificate, ClientDecision
 from tbdiag.fact import Fact, Record, field
+from tbdiag.protocol.x509 import subject_of
 from tbdiag.protocol.x509_identity import ip_literal, name_match
 
 CIPHERS = b"ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256:@SECLEVEL=2"
@@ -32,6 +33,8 @@ class Verification(Fact, frozen=True):
 
     errors: tuple[tuple[int, int], ...] = ()
     """(X509_V_ERR code, depth) in the order OpenSSL found them."""
+    subjects: tuple[str, ...] = ()
+    """Of the certificate that each error is about, RFC 4514."""
     path: tuple[Certificate, ...] = ()
     """The certification path it built, end-entity certificate first."""
     failure: str | None = None
@@ -109,19 +112,21 @@ def _verified(
         return Verification(failure=failure or "OpenSSL did not verify these certificates")
     chain = connection.get_verified_chain() or []
     path = known((_der(c) for c in chain), (*presented, *anchors))
-    return Verification(tuple(judge.errors), path)
+    return Verification(tuple(judge.errors), tuple(judge.subjects), path)
 
 
 class _Judge(Record):
     """OpenSSL's verify callback: it notes every error and lets the verification go on."""
 
     errors: list[tuple[int, int]] = field(default_factory=list)
+    subjects: list[str] = field(default_factory=list)
     asked: bool = False
 
-    def __call__(self, _connection: Any, _x509: Any, code: int, depth: int, ok: int) -> bool:
+    def __call__(self, _connection: Any, x509: Any, code: int, depth: int, ok: int) -> bool:
         self.asked = True
         if not ok:
             self.errors.append((code, depth))
+            self.subjects.append(subject_of(_der(x509)))
         return True
 
 

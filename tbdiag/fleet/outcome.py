@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -101,7 +102,7 @@ def _news(
     from tbdiag.baseline import baseline_of, encode_baseline
 
     try:
-        return encode_baseline(baseline_of(report)).decode("ascii")
+        return encode_baseline(baseline_of(report), indent=None).decode("ascii")
     except UsageError:
         return ""
 
@@ -144,13 +145,15 @@ def _ends(report: Report) -> tuple[tuple[End, ...], bool]:
 
 
 def _listed(certificates: Iterable[Certificate]) -> tuple[End, ...]:
-    return tuple(
-        End(
-            fingerprint=c.fingerprint_sha256,
-            name=visible(c.name, 100),
-            role=c.role,
-            issuer=visible(c.issuer, 200),
-            not_after=c.not_after,
-        )
-        for c in list(certificates)[:MAX_ENDS]
+    return tuple(_end_of(c) for c in list(certificates)[:MAX_ENDS])
+
+
+@functools.lru_cache(maxsize=256)
+def _end_of(certificate: Certificate) -> End:
+    return End(
+        fingerprint=certificate.fingerprint_sha256,
+        name=visible(certificate.name, 100),
+        role=certificate.role,
+        issuer=visible(certificate.issuer, 200),
+        not_after=certificate.not_after,
     )

@@ -6,7 +6,9 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
+
+from tbdiag.turns import carry_out
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,7 +38,7 @@ class DaemonThreads(Executor):
         with self._lock:
             if self._closed:
                 raise RuntimeError("this executor has been shut down")
-            self._tasks.put(lambda: _carry_out(future, task, args, kwargs))
+            self._tasks.put(lambda: carry_out(future, task, *args, **kwargs))
             if not self._idle.acquire(blocking=False) and len(self._threads) < self._workers:
                 self._start()
         return future
@@ -73,14 +75,3 @@ class DaemonThreads(Executor):
                 self._tasks.get_nowait()
         except queue.Empty:
             return
-
-
-def _carry_out(
-    future: Future[T], task: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        future.set_result(task(*args, **kwargs))
-    except BaseException as error:  # noqa: BLE001 - whoever waits for the future is told
-        future.set_exception(error)

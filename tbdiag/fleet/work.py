@@ -12,14 +12,12 @@ from tbdiag.errors import UsageError
 from tbdiag.fact import Fact, replace
 from tbdiag.fleet.outcome import Outcome, failed_outcome, outcome_of
 from tbdiag.fleet.spec import Spec
-from tbdiag.turns import Turns
 
 if TYPE_CHECKING:
-    from tbdiag.model import Options, Report, Target
+    from tbdiag.model import Options, Report
 
 FRAGMENTS = {"json": "jsonl", "jsonl": "jsonl", "junit": "junit", "prometheus": "prometheus"}
 """Format of a fleet -> the report format of which one piece per target is kept."""
-_TURNS = Turns()
 
 
 class Settings(Fact, frozen=True):
@@ -90,13 +88,7 @@ def report_on(spec: Spec, settings: Settings) -> Report:
     """The report on one target; UsageError when a secret is missing where this runs."""
     options = settings.options(spec)
     target = spec.resolved(os.environ) if options.connect else spec.target
-    return _in_turn(target, options) if settings.inline else pipeline.check(target, options)
-
-
-def _in_turn(target: Target, options: Options) -> Report:
-    """The check in this thread alone: it gives its turn away only while it waits."""
-    with _TURNS:
-        return pipeline.check(target, options, inline=True)
+    return pipeline.check(target, options, inline=settings.inline)
 
 
 def fragment_of(report: Report, settings: Settings) -> str:

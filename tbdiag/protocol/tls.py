@@ -88,8 +88,10 @@ class Watch(Record):
         self, _connection: SSL.Connection, x509: crypto.X509, code: int, depth: int, _ok: int
     ) -> bool:
         """Record a verify error, and let the handshake go on."""
+        from tbdiag.protocol.x509 import subject_of
+
         if code and len(self.verify_errors) < MAX_RECORDED:
-            error = VerifyError(code, depth, verify_message(code), _subject(_der(x509)))
+            error = VerifyError(code, depth, verify_message(code), subject_of(_der(x509)))
             if error not in self.verify_errors:
                 self.verify_errors.append(error)
         return True
@@ -345,16 +347,6 @@ def _der(x509: Any) -> bytes:
     return crypto.dump_certificate(crypto.FILETYPE_ASN1, x509)
 
 
-def _subject(der: bytes) -> str:
-    """The subject for a verify error; empty where OpenSSL reads a certificate that we cannot."""
-    from tbdiag.protocol.x509 import UnparsableCertificate, parse_certificate
-
-    try:
-        return parse_certificate(der).subject
-    except UnparsableCertificate:
-        return ""
-
-
 def _name(der: bytes) -> str:
     from tbdiag.protocol.x509_names import name_text
 
@@ -368,7 +360,8 @@ def _connection(hello: Hello, watch: Watch) -> SSL.Connection:
     from OpenSSL import SSL
 
     connection = SSL.Connection(hello.context(), None)
-    connection.set_verify(SSL.VERIFY_PEER, watch.on_verify)
+    if hello.verify:
+        connection.set_verify(SSL.VERIFY_PEER, watch.on_verify)
     connection.set_info_callback(watch.on_info)
     if hello.server_name:
         connection.set_tlsext_host_name(hello.server_name.encode("ascii"))

@@ -24,7 +24,8 @@ class Hello(Fact, frozen=True):
     `server_name` is the SNI to send, already ASCII, None for an IP address (RFC 6066 section 3).
     `anchors` are the DER certificates of the CA file: the only ones trusted; default paths of the
     system are never loaded. `alpn` holds protocol names (RFC 7301). `datagram` asks for DTLS 1.2
-    instead of TLS.
+    instead of TLS. Without `verify` the certificates are captured only: who verifies them
+    later does so once for all servers that present the same.
     """
 
     server_name: str | None = None
@@ -32,6 +33,7 @@ class Hello(Fact, frozen=True):
     identity: Identity | None = None
     alpn: tuple[str, ...] = ()
     datagram: bool = False
+    verify: bool = True
 
     def context(self) -> SSL.Context:
         """The context for this hello; shared between handshakes with the same anchors.
@@ -61,6 +63,7 @@ def _new_context(anchors: tuple[bytes, ...], datagram: bool) -> SSL.Context:
     else:
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_cipher_list(CIPHERS)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     _trust(context, anchors)
     return context
 

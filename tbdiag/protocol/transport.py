@@ -9,10 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import queue
-import selectors
 import socket
-import threading
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -23,7 +20,7 @@ from tbdiag.evidence import DnsEvidence, TcpAttempt
 from tbdiag.fact import Fact, Record, field
 from tbdiag.protocol.hostnames import InvalidName, ascii_name
 from tbdiag.protocol.x509_identity import ip_literal
-from tbdiag.turns import waiting
+from tbdiag.turns import READ, WRITE, answer, ready
 
 __all__ = ["Channel", "Endpoint", "InvalidName", "ascii_name", "dial", "probe_ports", "resolve"]
 
@@ -38,10 +35,6 @@ MAX_ADDRESSES = 16
 CHUNK = 16384
 """Bytes read at once."""
 
-# poll() has neither select()'s limit of 1,024 descriptors nor a descriptor of its own as epoll().
-_Selector: type[selectors.BaseSelector] = getattr(
-    selectors, "PollSelector", selectors.SelectSelector
-)
 _IN_PROGRESS = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY, errno.EINTR)
 
 _FAMILIES = {"4": socket.AF_INET, "6": socket.AF_INET6}
@@ -66,7 +59,7 @@ def resolve(host: str, port: int, family: str | None, deadline: Deadline) -> Dns
         literal = _literal(host, family)
         if literal:
             return DnsEvidence(host, literal=True, addresses=(literal,))
-        answer = _lookup(ascii_name(host), port, family, deadline)
+        found = _lookup(ascii_name(host), port, family, deadline)
     except InvalidName as error:
         return _failed(host, "invalid-name", str(error), started)
     except TimeoutError:
@@ -76,7 +69,7 @@ def resolve(host: str, port: int, family: str | None, deadline: Deadline) -> Dns
         return _failed(host, kind, f"{_eai_name(error)}: {error.strerror}", started)
     except OSError as error:
         return _failed(host, "temporary-failure", str(error), started)
-    return _found(host, answer, started)
+    return _found(host, found, started)
 
 
 def _literal(host: str, family: str | None) -> tuple[str, str] | None:
@@ -90,32 +83,18 @@ def _literal(host: str, family: str | None) -> tuple[str, str] | None:
 
 def _lookup(name: str, port: int, family: str | None, deadline: Deadline) -> _Answer:
     """getaddrinfo in a daemon thread; raises what it raises, and TimeoutError."""
-    answers: queue.SimpleQueue[_Answer | OSError] = queue.SimpleQueue()
     wanted = _FAMILIES[family] if family else socket.AF_UNSPEC
 
-    def look_up() -> None:
-        try:
-            answers.put(
-                socket.getaddrinfo(
-                    name.encode("ascii"),
-                    port,
-                    family=wanted,
-                    type=socket.SOCK_STREAM,
-                    flags=socket.AI_CANONNAME,
-                )
-            )
-        except OSError as error:
-            answers.put(error)
+    def look_up() -> _Answer:
+        return socket.getaddrinfo(
+            name.encode("ascii"),
+            port,
+            family=wanted,
+            type=socket.SOCK_STREAM,
+            flags=socket.AI_CANONNAME,
+        )
 
-    threading.Thread(target=look_up, name="tbdiag resolver", daemon=True).start()
-    try:
-        with waiting():
-            answer = answers.get(timeout=deadline.remaining())
-    except queue.Empty:
-        raise TimeoutError from None
-    if isinstance(answer, OSError):
-        raise answer
-    return answer
+    return answer(look_up, deadline.remaining(), "tbdiag resolver")
 
 
 def _found(host: str, answer: _Answer, started: float) -> DnsEvidence:
@@ -173,7 +152,7 @@ class Channel(Record):
             try:
                 view = view[self.socket.send(view) :]
             except BlockingIOError:
-                self._wait(selectors.EVENT_WRITE, deadline)
+                self._wait(WRITE, deadline)
             except OSError as error:
                 self.broken = error
 
@@ -186,7 +165,7 @@ class Channel(Record):
             try:
                 data = self.socket.recv(most)
             except BlockingIOError:
-                self._wait(selectors.EVENT_READ, deadline)
+                self._wait(READ, deadline)
                 continue
             if not data and self.broken:
                 raise self.broken
@@ -194,12 +173,8 @@ class Channel(Record):
             return data
 
     def _wait(self, event: int, deadline: Deadline) -> None:
-        with _Selector() as selector:
-            selector.register(self.socket, event)
-            with waiting():
-                ready = selector.select(deadline.remaining())
-            if not ready:
-                raise TimeoutError("the deadline passed")
+        if not ready({self.socket: event}, deadline.remaining()):
+            raise TimeoutError("the deadline passed")
 
     def close(self) -> None:
         """Close the connection; closing twice is harmless."""
@@ -268,24 +243,15 @@ class _Race(Record):
     def run(self, deadline: Deadline, grace: float | None) -> None:
         """Wait until all are settled, the deadline passes, or `grace` after the first success."""
         limit = deadline
-        with _Selector() as selector:
-            for sock in self.pending:
-                selector.register(sock, selectors.EVENT_WRITE)
-            while self.pending and not limit.passed:
-                if grace is not None and self.channels and limit is deadline:
-                    first = next(iter(self.channels.values())).round_trip
-                    limit = deadline.sooner(max(grace, SLOW_PATH * first))
-                ready = selector.select(0)  # nearby it has connected by now
-                if not ready:
-                    with waiting():
-                        ready = selector.select(limit.remaining())
-                for key, _ in ready:
-                    selector.unregister(key.fileobj)
-                    self._finish(key.fileobj)
+        while self.pending and not limit.passed:
+            if grace is not None and self.channels and limit is deadline:
+                first = next(iter(self.channels.values())).round_trip
+                limit = deadline.sooner(max(grace, SLOW_PATH * first))
+            for sock in ready(dict.fromkeys(self.pending, WRITE), limit.remaining()):
+                self._finish(sock)
         self._give_up(overtaken=not deadline.passed)
 
-    def _finish(self, sock: object) -> None:
-        assert isinstance(sock, socket.socket)
+    def _finish(self, sock: socket.socket) -> None:
         endpoint = self.pending.pop(sock)
         self._settle(sock, endpoint, sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 

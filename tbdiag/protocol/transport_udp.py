@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import selectors
 import socket
 
 from tbdiag.deadline import Deadline
 from tbdiag.fact import Record
-from tbdiag.turns import waiting
+from tbdiag.turns import READ, ready
 
 LARGEST = 65536
 """Bytes that one datagram can hold at most."""
@@ -66,10 +65,7 @@ class Datagrams(Record):
         raise TimeoutError("the deadline passed")
 
     def _wait(self, deadline: Deadline) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.socket, selectors.EVENT_READ)
-            with waiting():
-                selector.select(deadline.remaining())
+        ready({self.socket: READ}, deadline.remaining())
 
     def close(self) -> None:
         """Close the socket; closing twice is harmless."""

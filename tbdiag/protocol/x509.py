@@ -81,6 +81,14 @@ def parse_certificate(data: bytes, *, known_root: bool = False) -> Certificate:
         raise UnparsableCertificate(f"The certificate cannot be parsed: {error}.") from None
 
 
+def subject_of(data: bytes) -> str:
+    """The subject of a DER certificate, RFC 4514; empty where OpenSSL reads one that we cannot."""
+    try:
+        return parse_certificate(data).subject
+    except UnparsableCertificate:
+        return ""
+
+
 def _parse(data: bytes, known_root: bool) -> Certificate:
     _, _, start, stop = der.expect(data, 0, len(data), der.SEQUENCE)
     oddities = [f"{len(data) - stop} more bytes follow the certificate"] if stop < len(data) else []

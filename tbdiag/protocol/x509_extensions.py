@@ -5,6 +5,7 @@ Each extension is read on its own: one that does not parse becomes an oddity, no
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -207,6 +208,7 @@ def _authority_certificate(value: bytes) -> tuple[bytes | None, int | None]:
     return issuer, serial
 
 
+@functools.lru_cache(maxsize=256)
 def netscape_types(data: bytes) -> tuple[int, ...] | None:
     """The bits of Netscape's certificate type (1 is SSL server); None where it is absent."""
     try:

@@ -24,6 +24,7 @@ identifiers, names and verified signatures. The first that fits, in this order:
 
 from __future__ import annotations
 
+import functools
 import itertools
 from datetime import datetime
 
@@ -108,8 +109,14 @@ def _facts_of(case: Case) -> Facts | None:
     if ca is None or shown is None or evidence is None or not shown.certificate_list:
         return None
     presented = shown.certificate_list
-    climbed = max(paths(presented[0], presented[1:]), key=len)
-    return Facts(presented, relevant(presented, ca.certificates), evidence, climbed, ca.public)
+    anchors = relevant(presented, ca.certificates)
+    return Facts(presented, anchors, evidence, _climbed(presented), ca.public)
+
+
+@functools.lru_cache(maxsize=64)
+def _climbed(presented: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
+    """The longest path that the presented certificates form by themselves."""
+    return max(paths(presented[0], presented[1:]), key=len)
 
 
 def diagnose(case: Case) -> Diagnosis | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import itertools
 from collections.abc import Iterable
@@ -77,6 +78,7 @@ def _order_severity(case: Case) -> Severity:
     return Severity.ERROR if ways else Severity.WARNING
 
 
+@functools.lru_cache(maxsize=64)
 def _misplaced(presented: tuple[Certificate, ...]) -> Certificate | None:
     """The first certificate out of order; a stranger that issued none of the others is none."""
     if len(presented) < 2:
