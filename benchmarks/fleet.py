@@ -10,6 +10,7 @@ listeners or of whoever asks. A contender that is not installed is left out.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import http.client
 import multiprocessing
 import os
@@ -187,18 +188,18 @@ def timed(command: list[str], expected: bytes, given: bytes = b"") -> Figure:
     return Figure(seconds, cpu, peak)
 
 
-def communicate(process: subprocess.Popen[bytes], given: bytes) -> tuple[bytes, float | None]:
+def communicate(process: subprocess.Popen[bytes], given: bytes) -> tuple[bytes, float]:
     """Feed a process and read it to the end; returns its output and its peak memory in MB."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(given)
     process.stdin.close()
-    peak: float | None = None
+    peak = 0.0
     reader: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     output = process.stdout
     threading.Thread(target=lambda: reader.put(output.read()), daemon=True).start()
     while True:
-        peak = memory(process.pid) or peak
+        peak = max(peak, memory(process.pid))
         try:
             text = reader.get(timeout=0.02)
         except queue.Empty:
@@ -207,15 +208,22 @@ def communicate(process: subprocess.Popen[bytes], given: bytes) -> tuple[bytes, 
         return text, peak
 
 
-def memory(pid: int) -> float | None:
-    """The peak resident memory of a process so far, in MB; None once it is gone."""
+def memory(pid: int) -> float:
+    """The memory that a process and its children hold now, in MB: what they share counts once."""
+    held = 0
+    for folder in (Path(f"/proc/{number}") for number in [pid, *children(pid)]):
+        with contextlib.suppress(OSError):
+            lines = (folder / "smaps_rollup").read_text().splitlines()
+            held += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return held / 1024
+
+
+def children(pid: int) -> list[str]:
+    """The ids of the processes that a process has started."""
     try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM"):
-                return int(line.split()[1]) / 1024
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
-        return None
-    return None
+        return []
 
 
 def blackbox(made: Field) -> Figure | None:

@@ -110,17 +110,19 @@ class Rule(Fact, frozen=True):
     reference: str
     consequence_of: tuple[str, ...]
     """Rules whose error, when present, is the cause of this one."""
+    when: Callable[[Any], bool] | None
+    """Asked of the evidence before `judge`, once for all rules that share it; None: always."""
     title: str
     doc: str
 
     def findings(self, case: Case) -> list[Finding]:
-        """The findings of this rule on `case`; none where its evidence is missing.
+        """The findings of this rule on `case`; none where its evidence is missing or of no concern.
 
         A CA file can earn any number of them: after `MAX_FINDINGS` one says that there are more.
         """
         found: list[Finding] = []
         evidence = case.evidence.get(self.needs)
-        if evidence is None:
+        if evidence is None or not (self.when is None or case.holds(self.when, evidence)):
             return found
         for fault in self.judge(case, evidence):
             if len(found) == MAX_FINDINGS:
@@ -234,10 +236,13 @@ def rule(
     severity: Severity = Severity.ERROR,
     reference: str = "",
     consequence_of: tuple[str, ...] = (),
+    when: Callable[[E], bool] | None = None,
 ) -> Callable[[Callable[[Case, E], Iterable[Fault]]], Callable[[Case, E], Iterable[Fault]]]:
     """Register a pure function as a rule; it is called when evidence of type `needs` exists.
 
-    The first line of its docstring is the rule's title, the rest explains cause and repair.
+    With `when` only if that holds for the evidence: most rules have nothing to say where all is
+    well, and are not asked then. The first line of its docstring is the rule's title, the rest
+    explains cause and repair.
     """
 
     def register(
@@ -255,6 +260,7 @@ def rule(
                 function,
                 reference,
                 consequence_of,
+                when,
                 title.rstrip("."),
                 rest.strip(),
             ),

@@ -9,20 +9,22 @@ here they cost a few kilobytes.
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import queue
 import selectors
-import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from greenlet import greenlet
 
 P = ParamSpec("P")
+S = TypeVar("S", bound="Waitable")
 T = TypeVar("T")
 
 READ = selectors.EVENT_READ
@@ -39,7 +41,14 @@ _here = threading.local()
 """`loop`: the Loop whose thread this is."""
 
 
-def ready(wanted: Mapping[socket.socket, int], seconds: float) -> list[socket.socket]:
+class Waitable(Protocol):
+    """A socket, or what else the operating system can wait for."""
+
+    def fileno(self) -> int:
+        """Its file descriptor."""
+
+
+def ready(wanted: Mapping[S, int], seconds: float) -> list[S]:
     """Wait until one of the sockets can be read (READ) or written (WRITE); those that can.
 
     Empty when `seconds` have passed.
@@ -93,6 +102,14 @@ def carry_out(future: Future[T], task: Callable[..., T], *args: Any, **kwargs: A
         future.set_exception(error)
 
 
+def _pipe() -> tuple[io.FileIO, io.FileIO]:
+    """Both ends of a pipe, reading end first; neither blocks."""
+    ends = os.pipe()
+    for end in ends:
+        os.set_blocking(end, False)
+    return io.FileIO(ends[0], "r"), io.FileIO(ends[1], "w")
+
+
 class _Waiter:
     """A check that has given its turn away, and what it waits for."""
 
@@ -101,7 +118,7 @@ class _Waiter:
     def __init__(self, check: greenlet, until: float) -> None:
         self.check = check
         self.until = until
-        self.ready: list[socket.socket] = []
+        self.ready: list[Any] = []
 
 
 class Loop(Executor):
@@ -123,9 +140,8 @@ class Loop(Executor):
         self._asleep = False
         self._lock = threading.Lock()
         self._selector = selectors.DefaultSelector()
-        self._wake_in, self._wake_out = socket.socketpair()
-        self._wake_in.setblocking(False)
-        self._selector.register(self._wake_in, READ)
+        self._bell, self._button = _pipe()
+        self._selector.register(self._bell, READ)
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
@@ -145,12 +161,11 @@ class Loop(Executor):
             self._closed = True
             if cancel_futures:
                 self._tasks.clear()
-        self._asleep = True
         self._wake()
         if wait:
             self._thread.join()
 
-    def ready(self, wanted: Mapping[socket.socket, int], seconds: float) -> list[socket.socket]:
+    def ready(self, wanted: Mapping[S, int], seconds: float) -> list[S]:
         """See `tbdiag.turns.ready`; for the tasks of this loop."""
         waiter = self._waiter(seconds)
         for sock, event in wanted.items():
@@ -186,8 +201,8 @@ class Loop(Executor):
     def _wake(self) -> None:
         """Whoever adds work does so before this, and the thread sleeps before it looks for work."""
         if self._asleep:
-            with contextlib.suppress(OSError):
-                self._wake_out.send(b"\0")
+            with contextlib.suppress(OSError, ValueError):
+                self._button.write(b"\0")
 
     def _serve(self) -> None:
         from greenlet import getcurrent
@@ -200,8 +215,8 @@ class Loop(Executor):
                 self._turn()
         finally:
             self._selector.close()
-            self._wake_in.close()
-            self._wake_out.close()
+            self._bell.close()
+            self._button.close()
             self._abandon()
 
     def _begin(self) -> None:
@@ -224,15 +239,15 @@ class Loop(Executor):
         What is ready comes before what is overdue: a busy processor is nobody's timeout.
         """
         self._asleep = True
-        busy = self._landed or (self._tasks and len(self._aloft) < self._at_once)
+        room = len(self._aloft) < self._at_once
+        busy = self._landed or (self._tasks and room) or (self._closed and not self._aloft)
         pause = 0.0 if busy else min(self._soonest - time.monotonic(), _LONGEST)
         events = self._selector.select(max(pause, 0.0))
         self._asleep = False
         going: dict[_Waiter, None] = {}
         for key, _ in events:
             if key.data is None:
-                with contextlib.suppress(BlockingIOError):
-                    self._wake_in.recv(4096)
+                self._bell.read(4096)
                 continue
             key.data.ready.append(key.fileobj)
             going[key.data] = None

@@ -141,5 +141,5 @@ def summary(evidence: CaEvidence) -> str:
         tried = "; no CA file from the platform" if evidence.attempts else ""
         return f"{_count(len(found))} from the {where}{tried}"
     first = min(found, key=lambda c: c.not_after)
-    expiry = f"earliest expiry {first.not_after:%Y-%m-%d} ({first.name})"
+    expiry = f"earliest expiry {first.not_after.date()} ({first.name})"
     return f"{_count(len(found))} from {where}; {expiry}"

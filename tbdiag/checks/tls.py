@@ -181,7 +181,7 @@ def _summary(evidence: HandshakeEvidence) -> str:
         shown = evidence.truncated or f"{count} {noun} presented"
         alpn = f", ALPN {evidence.alpn}" if evidence.alpn else ""
         ends = min((c.not_after for c in evidence.certificate_list), default=None)
-        until = f" until {ends:%Y-%m-%d}" if ends else ""
+        until = f" until {ends.date()}" if ends else ""
         return f"{evidence.version}, {evidence.cipher}{alpn}, {shown}{until}"
     return _failure(evidence)
 

@@ -74,8 +74,8 @@ def summary(evidence: VerifyEvidence) -> str:
     decision = evidence.deciding
     if not evidence.trusted:
         return f"not trusted: {decision.reason}"
-    anchor, until = decision.path[-1], decision.expires
-    return f"trusted through {anchor.name} until {until:%Y-%m-%d} (path of {len(decision.path)})"
+    anchor, until = decision.path[-1], min(c.not_after for c in decision.path)
+    return f"trusted through {anchor.name} until {until.date()} (path of {len(decision.path)})"
 
 
 def _without_certificate(shown: HandshakeEvidence | None) -> str:

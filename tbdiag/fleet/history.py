@@ -106,10 +106,10 @@ def state_of(outcome: Outcome) -> State:
         verdict=outcome.verdict,
         cause=outcome.cause or "",
         certificate=leaf.fingerprint if leaf else "",
-        certificate_text=f"{leaf.name} until {leaf.not_after:%Y-%m-%d}" if leaf else "",
+        certificate_text=f"{leaf.name} until {leaf.not_after.date()}" if leaf else "",
         issuer=leaf.issuer if leaf else "",
         root=root.fingerprint if root else "",
-        root_text=f"{root.name} until {root.not_after:%Y-%m-%d}" if root else "",
+        root_text=f"{root.name} until {root.not_after.date()}" if root else "",
         since=outcome.checked_at,
         seen=outcome.checked_at,
     )
@@ -190,20 +190,25 @@ class History:
 
     def _record(self, connection: sqlite3.Connection, outcomes: list[Outcome]) -> list[Change]:
         found: list[Change] = []
-        states: list[State] = []
         with _transaction(connection):
+            known = _states(connection, [outcome.name for outcome in outcomes])
+            states: dict[str, State] = {}
             for outcome in outcomes:
-                before = _state(connection, outcome.name)
+                before = states.get(outcome.name) or known.get(outcome.name)
                 after = before.after(outcome) if before else state_of(outcome)
                 changes = list(changes_between(before, after)) if before else [_first(after)]
-                _keep_baseline(connection, outcome)
-                states.append(_written(connection, after, changed=bool(changes)))
+                states[outcome.name] = replace(after, since=after.seen) if changes else after
                 found += changes
+            _keep_baselines(connection, outcomes)
+            connection.executemany(
+                "INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                map(_row_of, states.values()),
+            )
             connection.executemany(
                 "INSERT INTO change (target, at, what, before, after) VALUES (?, ?, ?, ?, ?)",
                 [(c.target, _text(c.at), c.what, c.before, c.after) for c in found],
             )
-        self._states |= {state.target: state for state in states}
+        self._states |= states
         return found
 
     def changes(self, target: str | None = None, limit: int = 1000) -> list[Change]:
@@ -335,29 +340,35 @@ def _set_aside(path: Path, warn: Callable[[str], None]) -> None:
     warn(f"the history {path} is damaged: it was set aside as {kept}, and a new one begun")
 
 
-def _keep_baseline(connection: sqlite3.Connection, outcome: Outcome) -> None:
+def _keep_baselines(connection: sqlite3.Connection, outcomes: Iterable[Outcome]) -> None:
     """A move to another issuer or root stays a finding for a week; all else is taken over."""
-    if not outcome.baseline:
-        return
-    row = connection.execute(
-        "SELECT moved_at FROM baseline WHERE target = ?", (outcome.name,)
-    ).fetchone()
-    if row and outcome.moved:
-        moved_at = _moment(row[0]) if row[0] else outcome.checked_at
-        if outcome.checked_at - moved_at < MOVE_SHOWN:
-            connection.execute(
-                "UPDATE baseline SET moved_at = ? WHERE target = ?",
-                (_text(moved_at), outcome.name),
-            )
-            return
-    connection.execute(
-        "INSERT OR REPLACE INTO baseline VALUES (?, ?, NULL)", (outcome.name, outcome.baseline)
+    shown = [outcome for outcome in outcomes if outcome.baseline]
+    connection.executemany(
+        "INSERT OR REPLACE INTO baseline VALUES (?, ?, NULL)",
+        [(o.name, o.baseline) for o in shown if not (o.moved and _stays(connection, o))],
     )
 
 
-def _state(connection: sqlite3.Connection, target: str) -> State | None:
-    row = connection.execute("SELECT * FROM state WHERE target = ?", (target,)).fetchone()
-    return _state_of_row(row) if row else None
+def _stays(connection: sqlite3.Connection, outcome: Outcome) -> bool:
+    """Whether the known baseline is kept beside what `outcome` moved to; notes since when."""
+    row = connection.execute(
+        "SELECT moved_at FROM baseline WHERE target = ?", (outcome.name,)
+    ).fetchone()
+    moved_at = _moment(row[0]) if row and row[0] else outcome.checked_at
+    if row is None or outcome.checked_at - moved_at >= MOVE_SHOWN:
+        return False
+    connection.execute(
+        "UPDATE baseline SET moved_at = ? WHERE target = ?", (_text(moved_at), outcome.name)
+    )
+    return True
+
+
+def _states(connection: sqlite3.Connection, targets: Iterable[str]) -> dict[str, State]:
+    rows = connection.execute(
+        "SELECT * FROM state WHERE target IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(targets)),),
+    )
+    return {state.target: state for state in map(_state_of_row, rows)}
 
 
 def _state_of_row(row: tuple[str, ...]) -> State:
@@ -366,15 +377,9 @@ def _state_of_row(row: tuple[str, ...]) -> State:
     return State(target, verdict, cause, certificate, text, issuer, root, root_text, *moments)
 
 
-def _written(connection: sqlite3.Connection, state: State, *, changed: bool) -> State:
-    if changed:
-        state = replace(state, since=state.seen)
+def _row_of(state: State) -> tuple[str, ...]:
     *texts, since, seen = msgspec.structs.astuple(state)
-    connection.execute(
-        "INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*texts, _text(since), _text(seen)),
-    )
-    return state
+    return (*texts, _text(since), _text(seen))
 
 
 def _text(moment: datetime) -> str:

@@ -45,7 +45,7 @@ LATE_WAIT = 0.15
 LATE_WAIT_ASKED = 1.0
 """The same after a CertificateRequest: then it has something to refuse."""
 LATE_ROUND_TRIPS = 3
-CHUNK_OUT = 65536
+CHUNK_OUT = 8192
 
 
 class Ended(Exception):
@@ -101,10 +101,15 @@ class Watch(Record):
         if where & 0x4000:  # SSL_CB_ALERT
             self._alert("received" if where & 0x04 else "sent", code >> 8, code & 0xFF)
             return
-        state = connection.get_state_string()
-        self.certificate_requested |= state.endswith(b"read server certificate request")
-        self.certificate_proved |= state.endswith(b"write certificate verify")
-        self.tickets += state.endswith(b"read server session ticket")
+        if where != 0x1001:  # SSL_CB_CONNECT_LOOP: a message has been sent or received
+            return
+        message = connection.get_state_string().partition(b" ")[2]
+        if message == b"read server certificate request":
+            self.certificate_requested = True
+        elif message == b"write certificate verify":
+            self.certificate_proved = True
+        elif message == b"read server session ticket":
+            self.tickets += 1
 
     def _alert(self, direction: str, level: int, code: int) -> None:
         if len(self.alerts) < MAX_RECORDED:
@@ -197,8 +202,11 @@ class Attempt:
         from OpenSSL import SSL
 
         try:
-            while True:
-                self.channel.write(self.connection.bio_read(CHUNK_OUT), self.deadline)
+            written = CHUNK_OUT
+            while written == CHUNK_OUT:
+                data = self.connection.bio_read(CHUNK_OUT)
+                written = len(data)
+                self.channel.write(data, self.deadline)
         except SSL.WantReadError:
             return
         except TimeoutError:

@@ -36,6 +36,11 @@ def problems(evidence: CaEvidence, *kinds: str) -> Iterator[tuple[CaSource, CaPr
                 yield source, problem
 
 
+def troubled(evidence: CaEvidence) -> bool:
+    """Whether any source of the user's has a problem, of whatever kind."""
+    return any(source.problems for source in own_sources(evidence))
+
+
 def named(source: CaSource) -> str:
     """The source in a sentence."""
     return source.location

@@ -39,6 +39,11 @@ _BY_ALERT = {
 }
 
 
+def broken_off(tls: HandshakeEvidence) -> bool:
+    """Whether the handshake does not stand: only then has `fault_of` something to say."""
+    return not tls.established
+
+
 def fault_of(tls: HandshakeEvidence) -> str | None:
     """The id of the one rule that explains this handshake; None when it stands.
 

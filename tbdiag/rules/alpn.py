@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from tbdiag.context import Case
 from tbdiag.evidence import HandshakeEvidence
 from tbdiag.registry import Fault, rule
-from tbdiag.rules._handshake import fault_of
+from tbdiag.rules._handshake import broken_off, fault_of
 
 
 @rule(
@@ -16,6 +16,7 @@ from tbdiag.rules._handshake import fault_of
     stage="tls.handshake",
     needs=HandshakeEvidence,
     reference="RFC 7301 section 3.2",
+    when=broken_off,
 )
 def no_application_protocol(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
     """The server knows none of the protocol names that ALPN offered.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections.abc import Iterable, Iterator
 
@@ -18,6 +19,7 @@ from tbdiag.rules._ca_words import (
     own_sources,
     problems,
     refusal,
+    troubled,
 )
 
 STAGE = "ca.load"
@@ -28,7 +30,10 @@ _MOST_IN_PEM = 20
 """A finding offers a corrected file of at most this many certificates."""
 
 
-@rule("ca.file-not-found", stage=STAGE, needs=CaEvidence, reference=MOSQUITTO_TLS)
+trouble = functools.partial(rule, stage=STAGE, needs=CaEvidence, when=troubled)
+
+
+@trouble("ca.file-not-found", reference=MOSQUITTO_TLS)
 def file_not_found(case: Case, evidence: CaEvidence) -> Iterable[Fault]:
     """The CA file does not exist.
 
@@ -73,7 +78,7 @@ def file_unreadable(case: Case, evidence: CaEvidence) -> Iterable[Fault]:
             )
 
 
-@rule("ca.empty", stage=STAGE, needs=CaEvidence, reference=MOSQUITTO_TLS)
+@trouble("ca.empty", reference=MOSQUITTO_TLS)
 def empty(case: Case, evidence: CaEvidence) -> Iterable[Fault]:
     """The CA file is empty.
 
@@ -88,7 +93,7 @@ def empty(case: Case, evidence: CaEvidence) -> Iterable[Fault]:
         )
 
 
-@rule("ca.not-a-certificate", stage=STAGE, needs=CaEvidence, reference=PEM)
+@trouble("ca.not-a-certificate", reference=PEM)
 def not_a_certificate(case: Case, evidence: CaEvidence) -> Iterable[Fault]:
     """The CA file is something else than certificates.
 
@@ -126,7 +131,7 @@ def _why_not(detail: str) -> str:
     return "The wrong file was named: a CA file holds PEM blocks “BEGIN CERTIFICATE”."
 
 
-@rule("ca.corrupt-pem", stage=STAGE, needs=CaEvidence, reference=PEM)
+@trouble("ca.corrupt-pem", reference=PEM)
 def corrupt_pem(case: Case, evidence: CaEvidence) -> Iterable[Fault]:
     """A PEM block in the CA file is damaged.
 
@@ -145,7 +150,7 @@ def corrupt_pem(case: Case, evidence: CaEvidence) -> Iterable[Fault]:
         )
 
 
-@rule("ca.not-pem", stage=STAGE, needs=CaEvidence, reference=MOSQUITTO_TLS)
+@trouble("ca.not-pem", reference=MOSQUITTO_TLS)
 def not_pem(case: Case, evidence: CaEvidence) -> Iterable[Fault]:
     """The CA file is readable, but not the PEM that clients need.
 
@@ -207,13 +212,7 @@ def _corrected(source: CaSource) -> str | None:
     return None
 
 
-@rule(
-    "ca.unwrapped-base64",
-    stage=STAGE,
-    needs=CaEvidence,
-    severity=Severity.WARNING,
-    reference="RFC 7468 section 2",
-)
+@trouble("ca.unwrapped-base64", severity=Severity.WARNING, reference="RFC 7468 section 2")
 def unwrapped_base64(case: Case, evidence: CaEvidence) -> Iterable[Fault]:
     """The base64 of a certificate is not wrapped into lines of 64 columns.
 
@@ -231,7 +230,7 @@ def unwrapped_base64(case: Case, evidence: CaEvidence) -> Iterable[Fault]:
         )
 
 
-@rule("ca.private-key-in-file", stage=STAGE, needs=CaEvidence, severity=Severity.WARNING)
+@trouble("ca.private-key-in-file", severity=Severity.WARNING)
 def private_key_in_file(case: Case, evidence: CaEvidence) -> Iterable[Fault]:
     """The CA file holds a private key.
 
@@ -250,7 +249,12 @@ def private_key_in_file(case: Case, evidence: CaEvidence) -> Iterable[Fault]:
         )
 
 
-@rule("ca.download-failed", stage=STAGE, needs=CaEvidence, reference=CONNECTIVITY)
+@rule(
+    "ca.download-failed",
+    stage=STAGE,
+    needs=CaEvidence,
+    reference=CONNECTIVITY,
+)
 def download_failed(case: Case, evidence: CaEvidence) -> Iterable[Fault]:
     """The CA file could not be downloaded.
 

@@ -10,7 +10,7 @@ from tbdiag.evidence import Certificate, HandshakeEvidence, MqttConnectEvidence
 from tbdiag.model import Severity
 from tbdiag.registry import Fault, rule
 from tbdiag.rules._expiry import expiry_severity, in_words
-from tbdiag.rules._handshake import alert_of, fault_of
+from tbdiag.rules._handshake import alert_of, broken_off, fault_of
 
 _RENEW = (
     "Issue a new certificate for the device's key, register it in ThingsBoard (the device → Manage"
@@ -23,6 +23,7 @@ _RENEW = (
     stage="tls.handshake",
     needs=HandshakeEvidence,
     reference="RFC 8446 section 4.4.2.4",
+    when=broken_off,
 )
 def client_certificate_required(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
     """The server demands a client certificate, and none was sent.
@@ -57,6 +58,7 @@ def _refusal(tls: HandshakeEvidence) -> str:
     stage="tls.handshake",
     needs=HandshakeEvidence,
     consequence_of=("tls.client-certificate-expired",),
+    when=broken_off,
 )
 def client_certificate_refused(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
     """The server refuses the client certificate.
@@ -183,7 +185,12 @@ def client_certificate_not_requested(case: Case, tls: HandshakeEvidence) -> Iter
     )
 
 
-@rule("tls.client-key-mismatch", stage="tls.handshake", needs=HandshakeEvidence)
+@rule(
+    "tls.client-key-mismatch",
+    stage="tls.handshake",
+    needs=HandshakeEvidence,
+    when=broken_off,
+)
 def client_key_mismatch(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
     """The client certificate and the private key do not belong together.
 
@@ -204,7 +211,12 @@ def client_key_mismatch(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
     )
 
 
-@rule("tls.client-certificate-unreadable", stage="tls.handshake", needs=HandshakeEvidence)
+@rule(
+    "tls.client-certificate-unreadable",
+    stage="tls.handshake",
+    needs=HandshakeEvidence,
+    when=broken_off,
+)
 def client_certificate_unreadable(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
     """The client certificate or its private key cannot be read.
 

@@ -22,7 +22,23 @@ _LOCAL_ERRORS = ("ENETUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT")
 """This machine has no network of that family: nothing that the server could change."""
 
 
-@rule("dns.name-not-found", stage="dns.resolve", needs=DnsEvidence, reference="RFC 8499 section 3")
+def unresolved(dns: DnsEvidence) -> bool:
+    """Whether the name has no address."""
+    return dns.error is not None
+
+
+def unconnected(tcp: TcpEvidence) -> bool:
+    """Whether no address accepted the connection."""
+    return tcp.connected is None
+
+
+@rule(
+    "dns.name-not-found",
+    stage="dns.resolve",
+    needs=DnsEvidence,
+    reference="RFC 8499 section 3",
+    when=unresolved,
+)
 def name_not_found(case: Case, dns: DnsEvidence) -> Iterator[Fault]:
     """The host name has no address.
 
@@ -44,7 +60,12 @@ def name_not_found(case: Case, dns: DnsEvidence) -> Iterator[Fault]:
     )
 
 
-@rule("dns.timeout", stage="dns.resolve", needs=DnsEvidence)
+@rule(
+    "dns.timeout",
+    stage="dns.resolve",
+    needs=DnsEvidence,
+    when=unresolved,
+)
 def dns_timeout(case: Case, dns: DnsEvidence) -> Iterator[Fault]:
     """The name servers of this machine do not answer.
 
@@ -70,6 +91,7 @@ def dns_timeout(case: Case, dns: DnsEvidence) -> Iterator[Fault]:
     stage="dns.resolve",
     needs=DnsEvidence,
     reference="RFC 1123 section 2.1, RFC 5891",
+    when=unresolved,
 )
 def invalid_name(case: Case, dns: DnsEvidence) -> Iterator[Fault]:
     """What is given as host is not a host name.
@@ -126,7 +148,13 @@ def _listed(ports: set[int]) -> str:
     return " and ".join(str(port) for port in sorted(ports))
 
 
-@rule("tcp.refused", stage="tcp.connect", needs=TcpEvidence, reference="RFC 9293 section 3.5.2")
+@rule(
+    "tcp.refused",
+    stage="tcp.connect",
+    needs=TcpEvidence,
+    reference="RFC 9293 section 3.5.2",
+    when=unconnected,
+)
 def refused(case: Case, tcp: TcpEvidence) -> Iterator[Fault]:
     """The server refuses the connection: nothing listens on that port.
 
@@ -195,7 +223,13 @@ def _unusual_refusal(port: int, host: str, answering: set[int]) -> tuple[str, st
     )
 
 
-@rule("tcp.timeout", stage="tcp.connect", needs=TcpEvidence, reference="RFC 9293 section 3.8.3")
+@rule(
+    "tcp.timeout",
+    stage="tcp.connect",
+    needs=TcpEvidence,
+    reference="RFC 9293 section 3.8.3",
+    when=unconnected,
+)
 def tcp_timeout(case: Case, tcp: TcpEvidence) -> Iterator[Fault]:
     """The server does not answer the connection attempt.
 
@@ -224,7 +258,12 @@ def tcp_timeout(case: Case, tcp: TcpEvidence) -> Iterator[Fault]:
     )
 
 
-@rule("tcp.unreachable", stage="tcp.connect", needs=TcpEvidence)
+@rule(
+    "tcp.unreachable",
+    stage="tcp.connect",
+    needs=TcpEvidence,
+    when=unconnected,
+)
 def unreachable(case: Case, tcp: TcpEvidence) -> Iterator[Fault]:
     """There is no way to the server's address.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections.abc import Iterator
 
@@ -9,7 +10,7 @@ from tbdiag.context import Case
 from tbdiag.evidence import HandshakeEvidence, VerifyEvidence
 from tbdiag.model import Severity, Target, Transport
 from tbdiag.registry import Fault, rule
-from tbdiag.rules._handshake import alert_of, fault_of
+from tbdiag.rules._handshake import alert_of, broken_off, fault_of
 
 LOG = "/var/log/thingsboard/thingsboard.log"
 CONF = "/etc/thingsboard/conf/thingsboard.conf"
@@ -29,7 +30,10 @@ def _tbdiag(target: Target, scheme: str, port: int) -> str:
     return "tbdiag check " + shlex.quote(f"{scheme}://{host}:{port}")
 
 
-@rule("tls.plaintext-port", stage="tls.handshake", needs=HandshakeEvidence)
+breakage = functools.partial(rule, stage="tls.handshake", needs=HandshakeEvidence, when=broken_off)
+
+
+@breakage("tls.plaintext-port")
 def plaintext_port(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
     """The port speaks plain MQTT, not TLS.
 
@@ -56,7 +60,7 @@ def plaintext_port(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
     )
 
 
-@rule("tls.not-tls", stage="tls.handshake", needs=HandshakeEvidence, reference="RFC 8446 section 5")
+@breakage("tls.not-tls", reference="RFC 8446 section 5")
 def not_tls(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
     """Another protocol answers on this port.
 
@@ -89,7 +93,7 @@ def _right_port(target: Target, tls: HandshakeEvidence) -> str:
     return f"Use the port of {what}: {_tbdiag(target, target.transport, usual)}"
 
 
-@rule("tls.closed-in-handshake", stage="tls.handshake", needs=HandshakeEvidence)
+@breakage("tls.closed-in-handshake")
 def closed_in_handshake(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
     """The server closes the connection in the TLS handshake, without an alert.
 
@@ -121,7 +125,7 @@ def closed_in_handshake(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
     )
 
 
-@rule("tcp.reset", stage="tls.handshake", needs=HandshakeEvidence)
+@breakage("tcp.reset")
 def tcp_reset(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
     """The server resets every connection as soon as it is open.
 
@@ -141,7 +145,7 @@ def tcp_reset(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
     )
 
 
-@rule("tls.timeout", stage="tls.handshake", needs=HandshakeEvidence)
+@breakage("tls.timeout")
 def tls_timeout(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
     """The TLS handshake does not finish in time.
 
@@ -168,12 +172,7 @@ def tls_timeout(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
     )
 
 
-@rule(
-    "tls.protocol-version",
-    stage="tls.handshake",
-    needs=HandshakeEvidence,
-    reference="RFC 8996, RFC 8446 section 6.2",
-)
+@breakage("tls.protocol-version", reference="RFC 8996, RFC 8446 section 6.2")
 def protocol_version(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
     """The server and this client have no TLS version in common.
 
@@ -198,12 +197,7 @@ def protocol_version(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
     )
 
 
-@rule(
-    "tls.no-common-cipher",
-    stage="tls.handshake",
-    needs=HandshakeEvidence,
-    reference="RFC 8446 section 4.1.1",
-)
+@breakage("tls.no-common-cipher", reference="RFC 8446 section 4.1.1")
 def no_common_cipher(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
     """The server and this client have no cipher suite, group or signature algorithm in common.
 
@@ -227,12 +221,7 @@ def no_common_cipher(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
     )
 
 
-@rule(
-    "tls.unrecognized-name",
-    stage="tls.handshake",
-    needs=HandshakeEvidence,
-    reference="RFC 6066 section 3",
-)
+@breakage("tls.unrecognized-name", reference="RFC 6066 section 3")
 def unrecognized_name(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
     """The server does not serve the name in the server_name extension.
 
@@ -255,7 +244,7 @@ def unrecognized_name(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
     )
 
 
-@rule("tls.alert", stage="tls.handshake", needs=HandshakeEvidence, reference="RFC 8446 section 6")
+@breakage("tls.alert", reference="RFC 8446 section 6")
 def alert_ended_it(case: Case, tls: HandshakeEvidence) -> Iterator[Fault]:
     """An alert ended the TLS handshake.
 

@@ -5,6 +5,7 @@ At most one of these is reported for a chain; `_unknown_ca` documents the order 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 
 from tbdiag.context import Case
@@ -34,6 +35,11 @@ APPEND = (
 CERTIFICATE_LIST = "RFC 8446 section 4.4.2; RFC 5246 section 7.4.2"
 
 
+def untrusted(evidence: VerifyEvidence) -> bool:
+    """Whether the deciding stack refuses: only then is there an unknown CA to give a meaning to."""
+    return not evidence.trusted
+
+
 def _meaning(
     rule_id: str, case: Case, fault: Callable[[Case, Diagnosis], Fault]
 ) -> Iterable[Fault]:
@@ -43,7 +49,10 @@ def _meaning(
         yield fault(case, found)
 
 
-@rule("x509.ca-file-is-end-entity", stage=STAGE, needs=VerifyEvidence, reference=PATH_VALIDATION)
+meaning = functools.partial(rule, stage=STAGE, needs=VerifyEvidence, when=untrusted)
+
+
+@meaning("x509.ca-file-is-end-entity", reference=PATH_VALIDATION)
 def ca_file_is_end_entity(case: Case, _evidence: VerifyEvidence) -> Iterable[Fault]:
     """The CA file is the server's own certificate instead of its CA.
 
@@ -73,7 +82,7 @@ def _end_entity(case: Case, found: Diagnosis) -> Fault:
     )
 
 
-@rule("x509.ca-file-is-intermediate", stage=STAGE, needs=VerifyEvidence, reference=PATH_VALIDATION)
+@meaning("x509.ca-file-is-intermediate", reference=PATH_VALIDATION)
 def ca_file_is_intermediate(case: Case, _evidence: VerifyEvidence) -> Iterable[Fault]:
     """The CA file holds an intermediate of the server's path, but not the root.
 
@@ -107,7 +116,7 @@ def _root_above(case: Case, intermediate: Certificate) -> Certificate | None:
     return facts.evidence.opinion.public_anchor
 
 
-@rule("x509.tls-intercepted", stage=STAGE, needs=VerifyEvidence, reference="RFC 8446 appendix C.2")
+@meaning("x509.tls-intercepted", reference="RFC 8446 appendix C.2")
 def tls_intercepted(case: Case, _evidence: VerifyEvidence) -> Iterable[Fault]:
     """A proxy or firewall on the way decrypts TLS and presents a certificate of its own.
 
@@ -132,7 +141,7 @@ def _intercepted(case: Case, found: Diagnosis) -> Fault:
     )
 
 
-@rule("x509.web-ca-not-mqtt-ca", stage=STAGE, needs=VerifyEvidence, reference=PATH_VALIDATION)
+@meaning("x509.web-ca-not-mqtt-ca", reference=PATH_VALIDATION)
 def web_ca_not_mqtt_ca(case: Case, _evidence: VerifyEvidence) -> Iterable[Fault]:
     """The CA file belongs to the web server of the host, not to its MQTT listener.
 
@@ -157,9 +166,7 @@ def _web_ca(case: Case, found: Diagnosis) -> Fault:
     )
 
 
-@rule(
-    "x509.self-signed-server", stage=STAGE, needs=VerifyEvidence, reference="RFC 5280 section 3.2"
-)
+@meaning("x509.self-signed-server", reference="RFC 5280 section 3.2")
 def self_signed_server(case: Case, _evidence: VerifyEvidence) -> Iterable[Fault]:
     """The server presents a self-signed certificate that is not in the CA file.
 
@@ -188,12 +195,7 @@ def _self_signed(case: Case, found: Diagnosis) -> Fault:
     )
 
 
-@rule(
-    "x509.anchor-key-changed",
-    stage=STAGE,
-    needs=VerifyEvidence,
-    reference="RFC 5280 sections 4.2.1.1 and 4.2.1.2",
-)
+@meaning("x509.anchor-key-changed", reference="RFC 5280 sections 4.2.1.1 and 4.2.1.2")
 def anchor_key_changed(case: Case, _evidence: VerifyEvidence) -> Iterable[Fault]:
     """The CA file holds a CA of the right name, but the server's path uses another key.
 
@@ -243,7 +245,7 @@ def _two_of_one_name(case: Case, wrong: Certificate, right: Certificate) -> Faul
     )
 
 
-@rule("x509.anchor-expired", stage=STAGE, needs=VerifyEvidence, reference="RFC 5280 section 6.1.3")
+@meaning("x509.anchor-expired", reference="RFC 5280 section 6.1.3")
 def anchor_expired(case: Case, _evidence: VerifyEvidence) -> Iterable[Fault]:
     """The CA file holds the right root, and it has expired.
 
@@ -269,7 +271,12 @@ def _expired_anchor(case: Case, found: Diagnosis) -> Fault:
     )
 
 
-@rule("x509.missing-intermediate", stage=STAGE, needs=VerifyEvidence, reference=CERTIFICATE_LIST)
+@rule(
+    "x509.missing-intermediate",
+    stage=STAGE,
+    needs=VerifyEvidence,
+    reference=CERTIFICATE_LIST,
+)
 def missing_intermediate(case: Case, _evidence: VerifyEvidence) -> Iterable[Fault]:
     """The server does not send the intermediate certificate that issued its own.
 
@@ -321,7 +328,7 @@ def _counted(found: Diagnosis) -> str:
     return f"a path of {len(found.climbed)} certificates that ends at {quoted(found.top)}"
 
 
-@rule("x509.wrong-ca-file", stage=STAGE, needs=VerifyEvidence, reference=PATH_VALIDATION)
+@meaning("x509.wrong-ca-file", reference=PATH_VALIDATION)
 def wrong_ca_file(case: Case, _evidence: VerifyEvidence) -> Iterable[Fault]:
     """The CA file holds another CA than the one that issued the server's certificate.
 
