@@ -53,6 +53,11 @@ bench: setup ## time tbdiag against openssl and mosquitto_pub
 	@scripts/system-packages.sh
 	@.venv/bin/python benchmarks/single.py
 
+.PHONY: bench-fleet
+bench-fleet: setup ## time tbdiag fleet against openssl and, where it is installed, blackbox_exporter
+	@scripts/system-packages.sh
+	@.venv/bin/python benchmarks/fleet.py
+
 .PHONY: fuzz
 fuzz: ## feed broken input to every reader; FUZZ_SECONDS=60 for each, TARGETS="ca_file" limits them
 	@scripts/fuzz.sh $(TARGETS)

@@ -39,8 +39,10 @@ def judge(
 
 
 def _all_findings(case: Case) -> Iterable[Finding]:
+    seen = case.evidence
     for rule in registry.RULES.values():
-        yield from rule.findings(case)
+        if rule.needs in seen and (rule.when is None or case.holds(rule.when, seen[rule.needs])):
+            yield from rule.findings(case)
 
 
 def unexplained(stage: StageResult) -> Finding:

@@ -159,8 +159,8 @@ class Loop(Executor):
         """Take no more tasks; with `wait`, return when those begun or queued have ended."""
         with self._lock:
             self._closed = True
-            if cancel_futures:
-                self._tasks.clear()
+            while cancel_futures and self._tasks:
+                self._tasks.popleft()[0].cancel()
         self._wake()
         if wait:
             self._thread.join()

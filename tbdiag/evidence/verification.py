@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from tbdiag.errors import InternalError
 from tbdiag.evidence.certificates import Certificate
 from tbdiag.fact import Fact, replace
 
@@ -69,8 +70,11 @@ class VerifyEvidence(Fact, frozen=True):
 
     @property
     def deciding(self) -> ClientDecision:
-        """The decision of `decided_by`."""
-        return next(d for d in self.decisions if d.client == self.decided_by)
+        """The decision of `decided_by`; asked by half of all rules, so without a generator."""
+        for decision in self.decisions:
+            if decision.client == self.decided_by:
+                return decision
+        raise InternalError(f"{self.decided_by} has not decided")
 
     @property
     def trusted(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import queue
 import threading
 from collections.abc import Callable
@@ -26,7 +28,7 @@ class DaemonThreads(Executor):
     def __init__(self, workers: int, name: str = "tbdiag fleet") -> None:
         self._workers = workers
         self._name = name
-        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[functools.partial[None] | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._idle = threading.Semaphore(0)
         self._lock = threading.Lock()
@@ -38,7 +40,7 @@ class DaemonThreads(Executor):
         with self._lock:
             if self._closed:
                 raise RuntimeError("this executor has been shut down")
-            self._tasks.put(lambda: carry_out(future, task, *args, **kwargs))
+            self._tasks.put(functools.partial(carry_out, future, task, *args, **kwargs))
             if not self._idle.acquire(blocking=False) and len(self._threads) < self._workers:
                 self._start()
         return future
@@ -63,15 +65,14 @@ class DaemonThreads(Executor):
         with self._lock:
             self._closed = True
         if cancel_futures:
-            self._forget()
+            self._cancel()
         for _ in self._threads:
             self._tasks.put(None)
         for thread in self._threads if wait else ():
             thread.join()
 
-    def _forget(self) -> None:
-        try:
+    def _cancel(self) -> None:
+        with contextlib.suppress(queue.Empty):
             while True:
-                self._tasks.get_nowait()
-        except queue.Empty:
-            return
+                if task := self._tasks.get_nowait():
+                    task.args[0].cancel()

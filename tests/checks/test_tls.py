@@ -15,7 +15,7 @@ from tbdiag.checks.tcp import connect
 from tbdiag.checks.tls import observe_handshake
 from tbdiag.context import Run
 from tbdiag.deadline import Deadline
-from tbdiag.evidence import DnsEvidence, HandshakeEvidence, TcpEvidence
+from tbdiag.evidence import CaEvidence, CaSource, DnsEvidence, HandshakeEvidence, TcpEvidence
 from tbdiag.fact import replace
 from tbdiag.model import Credentials, Options, Secret, Target
 from tbdiag.protocol.transport import Channel
@@ -25,6 +25,7 @@ from tbdiag.sandbox.authority import Authority
 from tbdiag.sandbox.broker import Broker
 from tbdiag.sandbox.connection import Connection, Tls
 from tbdiag.sandbox.server import Server
+from tests.chains import chains
 
 ROOT = Authority.root()
 TOKEN = "canary-token-7f3a"
@@ -205,3 +206,26 @@ def test_a_small_deadline_holds_through_all_questions() -> None:
         seen = observed(run)
     assert seen.evidence.outcome == "timeout"
     assert time.monotonic() - started < 1.5
+
+
+@pytest.mark.parametrize("name", list(chains()))
+def test_a_chain_is_the_same_verified_in_the_handshake_or_after_it(name: str) -> None:
+    """Fleets capture and verify apart, once for many: the evidence does not show which it was."""
+    subject = chains()[name]
+    source = CaSource("ca.pem", "file", "ca.pem", certificates=subject.facts()[1])
+    with Scripted(wait, Tls(subject.issued)) as server:
+        within, after = (seen_of(server.port, source, all_stacks=w) for w in (True, False))
+    assert within.verify_errors == after.verify_errors
+    assert replace(within, elapsed_ms=0, bytes_received=0) == replace(
+        after, elapsed_ms=0, bytes_received=0
+    )
+
+
+def seen_of(port: int, source: CaSource, *, all_stacks: bool) -> HandshakeEvidence:
+    """The handshake with a CA file, watched or only captured."""
+    run = run_for(port)
+    run.options = Options(all_stacks=all_stacks)
+    run._evidence[CaEvidence] = CaEvidence((source,))
+    seen = observe_handshake(run)
+    run.close()
+    return seen.evidence

@@ -16,6 +16,7 @@ from tbdiag.fleet.spec import Spec, keyed
 from tbdiag.fleet.threads import DaemonThreads
 from tbdiag.fleet.work import Result, Settings, check_spec
 from tbdiag.model import Options, Target
+from tbdiag.turns import Loop
 from tests.fleet.conftest import Write, outcome
 
 TLS = Settings(only_tls=True, inline=True, at=datetime(2026, 6, 1, tzinfo=UTC))
@@ -144,12 +145,29 @@ def test_our_threads_end_when_told_and_pass_errors_on() -> None:
     assert not any(thread.is_alive() for thread in threads)
 
 
-def test_real_targets_on_threads_and_on_processes(write_fleet: Write) -> None:
+def test_what_our_threads_have_not_begun_can_be_cancelled() -> None:
+    """With cancel_futures a queued task is cancelled, and the one under way ends."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work() -> bool:
+        begun.set()
+        return go_on.wait(20)
+
+    pool = DaemonThreads(1)
+    running, queued = pool.submit(work), pool.submit(pow, 2, 3)
+    begun.wait(20)
+    pool.shutdown(wait=False, cancel_futures=True)
+    go_on.set()
+    assert running.result(20)
+    assert queued.cancelled()
+
+
+def test_real_targets_in_a_loop_and_in_processes(write_fleet: Write) -> None:
     """The same specs give the same verdicts in this process and in others: all of it is pickled."""
     fleet = write_fleet(good=2, bad=1)
     settings = Settings(only_tls=True, inline=True)
-    with DaemonThreads(3) as threads:
-        here = [r for r in finished(fleet.specs, settings, threads, 3) if r]
+    with Loop(3) as loop:
+        here = [r for r in finished(fleet.specs, settings, loop, 3) if r]
     with ProcessPoolExecutor(1, mp_context=_spawn()) as processes:
         there = [r for r in finished(fleet.specs, settings, processes, 3) if r]
     verdicts = {r.outcome.name: (r.outcome.verdict, r.outcome.cause) for r in here}
