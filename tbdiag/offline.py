@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tbdiag import pipeline, registry
 from tbdiag.checks._second_opinion import public_anchor
-from tbdiag.checks.ca import load_source
+from tbdiag.checks.ca import READING_SECONDS, load_source
 from tbdiag.checks.ca import summary as ca_summary
 from tbdiag.checks.verify import summary as verify_summary
 from tbdiag.clients import client_named, decide_all, require_verdict
@@ -53,7 +53,7 @@ def verify_files(
     sources = (cafile,) if isinstance(cafile, str) else tuple(cafile)
     target = Target(server_name, server_name=server_name, cafile=sources)
     chain = load_presented(presented)
-    run = Run(target, options, now, Deadline.after(options.timeout))
+    run = Run(target, options, now, Deadline.after(READING_SECONDS))
     ca = CaEvidence(tuple(load_source(given, run) for given in sources))
     verified = _verified(ca, chain, server_name, now, options)
     stages = _stages(ca, chain, str(presented), server_name, verified)

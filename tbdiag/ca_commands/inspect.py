@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from tbdiag import pipeline
 from tbdiag.ca_commands._paths import MAX_PATHS, paths_of
-from tbdiag.checks.ca import load_source, summary
+from tbdiag.checks.ca import READING_SECONDS, load_source, summary
 from tbdiag.context import Case, Run
 from tbdiag.deadline import Deadline
 from tbdiag.evidence import CaEvidence, CaSource
@@ -22,7 +22,7 @@ def inspect(source: str, at: datetime | None = None, options: Options | None = N
     options = options or Options()
     now = at or options.at or datetime.now(UTC)
     target = Target("", cafile=(source,))
-    run = Run(target, options, now, Deadline.after(options.timeout))
+    run = Run(target, options, now, Deadline.after(READING_SECONDS))
     return report_on("inspect", load_source(source, run, MAX_INSPECTED), now, options)
 
 

@@ -12,15 +12,19 @@ from typing import BinaryIO
 
 from tbdiag.checks._applies import encrypted_only
 from tbdiag.context import Run
+from tbdiag.deadline import Deadline
 from tbdiag.evidence import CaEvidence, CaProblem, CaSource
 from tbdiag.protocol.ca_file import MAX_BYTES, MAX_KEPT, read_ca
 from tbdiag.protocol.public_roots import public_source
 from tbdiag.registry import Observation, check
+from tbdiag.turns import answer
 
 AUTO_SECONDS = 4.0
 """What the platform's own download may take with `auto`; the public roots are used after it."""
 URL_SECONDS = 8.0
 """What a URL that the user gave may take."""
+READING_SECONDS = 3600.0
+"""What reading may take offline, where a person may be pasting into standard input."""
 
 
 @check(
@@ -57,7 +61,10 @@ def load_source(given: str, run: Run, limit: int | None = None) -> CaSource:
     if given == "public":
         return public_source(given)
     if given == "-":
-        return _read(given, "stdin", "standard input", lambda: sys.stdin.buffer, limit)
+        return _in_time(
+            lambda: _read(given, "stdin", "standard input", lambda: sys.stdin.buffer, limit),
+            run.deadline,
+        ) or _unending(given, "stdin", "standard input")
     if given.startswith("-----BEGIN"):  # a gateway's caCert may hold the PEM itself
         return read_ca(given.encode()[:MAX_BYTES], "inline PEM", "file", "the configuration")
     if given.lower().startswith(("http://", "https://")):
@@ -65,18 +72,33 @@ def load_source(given: str, run: Run, limit: int | None = None) -> CaSource:
 
         deadline = run.deadline.sooner(URL_SECONDS)
         return downloaded_ca(given, given, deadline, proxy=run.options.proxy)
-    return _read_file(given, limit) if limit else _file(given)
+    return _file(given, run.deadline, limit)
 
 
-def _file(path: str) -> CaSource:
+def _file(path: str, deadline: Deadline, limit: int | None) -> CaSource:
     """The CA file at `path`; read again only when it has changed, for many targets share one."""
     try:
         now = os.stat(path)
     except (OSError, ValueError):
-        return _read_file(path)
-    if not stat.S_ISREG(now.st_mode) or now.st_size > MAX_KEPT:
-        return _read_file(path)
+        return _read_file(path, limit)
+    if not stat.S_ISREG(now.st_mode):
+        read = functools.partial(_read_file, path, limit)
+        return _in_time(read, deadline) or _unending(path, "file", path)
+    if limit or now.st_size > MAX_KEPT:
+        return _read_file(path, limit)
     return _unchanged_file(path, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+
+
+def _in_time(read: Callable[[], CaSource], deadline: Deadline) -> CaSource | None:
+    """What `read` gives; None when it does not end: a pipe waits for whoever writes into it."""
+    try:
+        return answer(read, deadline.remaining(), "tbdiag CA file")
+    except TimeoutError:
+        return None
+
+
+def _unending(given: str, origin: str, location: str) -> CaSource:
+    return _unreadable(given, origin, location, TimeoutError("nothing came, or no end"))
 
 
 @functools.lru_cache(maxsize=16)

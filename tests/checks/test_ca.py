@@ -1,6 +1,7 @@
 """checks.ca: loading trust anchors from files, stdin and HTTP, with everything bounded."""
 
 import io
+import os
 import ssl
 import sys
 import threading
@@ -109,6 +110,36 @@ def test_a_path_that_cannot_be_read_is_a_problem(tmp_path, name, kind):
     observation = load(str(tmp_path / name) if name != "a\0b" else name)
     assert not observation.passed
     assert only_problem(observation).kind == kind
+
+
+def test_a_pipe_that_nobody_writes_into_is_a_problem(tmp_path):
+    """It is named at the deadline, instead of holding up this check and, in a fleet, all others."""
+    os.mkfifo(tmp_path / "pipe")
+    observation = load(str(tmp_path / "pipe"), seconds=0.05)
+    os.close(os.open(tmp_path / "pipe", os.O_WRONLY))  # lets the thread go that was left behind
+    assert not observation.passed
+    assert only_problem(observation).kind == "file-unreadable"
+    assert "nothing came" in only_problem(observation).detail
+
+
+def test_a_pipe_is_read_to_its_end(tmp_path):
+    """As with --cafile <(curl …)."""
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(ROOT.pem()))
+    writer.start()
+    observation = load(str(tmp_path / "pipe"))
+    writer.join()
+    assert observation.passed
+
+
+def test_standard_input_without_an_end_is_a_problem(monkeypatch):
+    """Someone forgot to redirect it: that is said at the deadline."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as stdin, os.fdopen(writing, "w"):
+        monkeypatch.setattr(sys, "stdin", stdin)
+        observation = load("-", seconds=0.05)
+        os.write(writing, b"x")
+    assert only_problem(observation).kind == "file-unreadable"
 
 
 def test_stdin_is_read_for_a_dash(monkeypatch):
