@@ -40,15 +40,13 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
         raise
 
 
-def write_output(path: Path, data: bytes) -> None:
-    """`write_atomically` for a file that the user named with -o: UsageError says what is wrong."""
+def write_output(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """`write_atomically` for a file that the user named: UsageError says what is wrong with it."""
     try:
         write_atomically(path, data)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UsageError(
-            f"cannot write {str(path)!r}: {reason}; name another file with -o"
-        ) from None
+        raise UsageError(f"cannot write {str(path)!r}: {reason}; name another file") from None
 
 
 def _umask() -> int:

@@ -12,22 +12,19 @@ flags=()
 [ -n "${CRITICAL_DAYS:-}" ] && flags+=(--critical-days "$CRITICAL_DAYS")
 [ "${STRICT:-false}" = true ] && flags+=(--strict)
 
-# One run gives the verdict and the exit code; the others only show the same in another form.
+# One run gives everything: a second one would connect, and publish, as the device once more.
 if [ -n "${FLEET:-}" ]; then
     [ "${ONLY_TLS:-false}" = true ] && flags+=(--only-tls)
     command=(tbdiag fleet "$FLEET" --no-history "${flags[@]}")
-    "${command[@]}" -f json -o tbdiag.json
-    code=$?
-    [ $code -le 1 ] && "${command[@]}" -f markdown >>"${GITHUB_STEP_SUMMARY:-/dev/stdout}"
-    [ $code -le 1 ] && "${command[@]}" -f junit -o tbdiag.xml
+    "${command[@]}" -f markdown --also json=tbdiag.json --also junit=tbdiag.xml \
+        >>"${GITHUB_STEP_SUMMARY:-/dev/stdout}"
 else
     [ "${ONLY_TLS:-false}" = true ] && flags+=(--no-connect)
     [ -n "${CAFILE:-}" ] && flags+=(--cafile "$CAFILE")
     command=(tbdiag check "${TARGET:?target or fleet is required}" "${flags[@]}")
-    "${command[@]}" -f json -o tbdiag.json
-    code=$?
-    [ $code -le 1 ] && "${command[@]}" -f github
+    "${command[@]}" -f github --also json=tbdiag.json
 fi
+code=$?
 
 # verdict and primary hold words of our own only: a rule id has no line break.
 if [ -s tbdiag.json ] && [ -n "${GITHUB_OUTPUT:-}" ]; then

@@ -10,7 +10,14 @@ from typing import Any
 
 import click
 
-from tbdiag.cli.output import Progress, emit, finish, mask_on_github, summarise_on_github
+from tbdiag.cli.output import (
+    Progress,
+    emit,
+    finish,
+    mask_on_github,
+    parse_also,
+    summarise_on_github,
+)
 from tbdiag.errors import UsageError
 from tbdiag.fact import replace
 from tbdiag.model import Options, Report, Target
@@ -78,6 +85,7 @@ def _judgement_flags(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("-f", "--format", "format_id", type=click.Choice(FORMATS), default="table"),
         click.option("-o", "--output", help="Write the report into this file."),
+        click.option("--also", multiple=True, metavar="FORMAT=FILE", help="Write this format too."),
         click.option("-v", "--verbose", is_flag=True, help="Every client stack, all details."),
     ]
     return _apply(flags, command)
@@ -122,6 +130,7 @@ def check_command(**given: Any) -> int:
     from tbdiag.targets.limits import output_file
 
     output_file(given["output"])
+    given["also"] = parse_also(given["also"], FORMATS, given["output"])
     progress = Progress()
     with ExitStack() as stack:
         target, asked = _find_target(given, stack)
@@ -150,6 +159,8 @@ def check_command(**given: Any) -> int:
 def _emit(report: Report, given: Given) -> None:
     look = {name: given[name] for name in ("verbose", "strict")}
     emit(report, given["format_id"], given["output"], **look)
+    for format_id, path in given["also"]:
+        emit(report, format_id, str(path), **look)
     if given["format_id"] == "github":
         summarise_on_github(report)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbdiag.cli.output import Progress, style
+from tbdiag.cli.output import Progress, parse_also, style
 from tbdiag.cli.streams import fitting, put_all
 from tbdiag.errors import UsageError
 from tbdiag.fleet.formats import FORMATS, FleetReport
@@ -52,6 +52,7 @@ PROGRESS_SECONDS = 0.1
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
 @click.option("-f", "--format", "format_id", type=click.Choice(list(FORMATS)), default="table")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write into this file.")
+@click.option("--also", multiple=True, metavar="FORMAT=FILE", help="Write this format too.")
 @click.option("-v", "--verbose", is_flag=True, help="List every target, also those that are ok.")
 def fleet_command(**given: Any) -> int:
     """Check every target of FILE (.toml, .yaml or .csv) at once.
@@ -60,6 +61,7 @@ def fleet_command(**given: Any) -> int:
     """
     from tbdiag.fleet.config import load_fleet
 
+    given["also"] = parse_also(given["also"], FORMATS, given["output"])
     fleet = load_fleet(given["file"])
     settings = _settings(given)
     if not settings.only_tls and not given["dask"]:
@@ -92,7 +94,7 @@ def _settings(given: Given) -> Settings:
     return Settings(
         only_tls=given["only_tls"],
         inline=given["only_tls"],
-        format=given["format_id"],
+        formats=(given["format_id"], *(name for name, _ in given["also"])),
         strict=given["strict"],
         at=parse_moment(given["at"]) if given["at"] else None,
         timeout=given["timeout"],
@@ -210,19 +212,16 @@ def executor_for(given: Given, settings: Settings) -> Iterator[tuple[Executor, i
 
 def _put_out(report: FleetReport, given: Given) -> None:
     from tbdiag.fact import replace
+    from tbdiag.files import write_output
 
     render, output = FORMATS[given["format_id"]], given["output"]
-    if output is None:
-        if given["format_id"] != "jsonl":
-            put_all(render(replace(report, **style())), given["format_id"])
-        return
-    from tbdiag.files import write_atomically
-
-    try:
-        write_atomically(output, (text.encode() for text in render(report)))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UsageError(f"cannot write {str(output)!r}: {reason}") from None
+    files = list(given["also"])
+    if output is not None:
+        files.append((given["format_id"], output))
+    elif given["format_id"] != "jsonl":
+        put_all(render(replace(report, **style())), given["format_id"])
+    for name, path in files:
+        write_output(path, (text.encode() for text in FORMATS[name](report)))
 
 
 def _exit_code(report: FleetReport, format_id: str) -> int:

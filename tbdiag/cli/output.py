@@ -6,12 +6,14 @@ import contextlib
 import os
 import shutil
 import sys
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
 import click
 
 from tbdiag.cli.streams import put
+from tbdiag.errors import UsageError
 from tbdiag.model import Options, Report, StageResult, Target
 
 
@@ -38,6 +40,31 @@ def emit(report: Report, format_id: str, output: str | None, **more: Any) -> Non
     from tbdiag.report import render
 
     write(lambda **look: render(report, format_id, **look, **more), output, format_id)
+
+
+def parse_also(
+    texts: Iterable[str], formats: Collection[str], output: str | Path | None
+) -> tuple[tuple[str, Path], ...]:
+    """What `--also FORMAT=FILE` asks for; UsageError for an unknown format or an unusable file.
+
+    Also where two results, that of `-o` among them, would go into the same file.
+    """
+    from tbdiag.targets.limits import output_file
+
+    taken = {Path(str(output))} if output is not None else set()
+    found: list[tuple[str, Path]] = []
+    for text in texts:
+        name, _, file = text.partition("=")
+        if name not in formats or file in ("", "-"):
+            raise UsageError(
+                f"--also {text!r} is not FORMAT=FILE, with one of {', '.join(formats)}"
+            )
+        if Path(file) in taken:
+            raise UsageError(f"--also {text!r}: another result goes into that file already")
+        output_file(file)
+        taken.add(Path(file))
+        found.append((name, Path(file)))
+    return tuple(found)
 
 
 def finish(report: Report, format_id: str, *, strict: bool) -> int:

@@ -72,8 +72,8 @@ def as_json(run: FleetReport) -> Iterator[str]:
 
 def document_line(result: Result) -> str:
     """The JSON report of one target, or a short one where tbdiag could not check it."""
-    if result.fragment:
-        return result.fragment.rstrip("\n")
+    if fragment := result.fragments.get("jsonl"):
+        return fragment.rstrip("\n")
     outcome = result.outcome
     short = {
         "schema_version": 1,
@@ -113,7 +113,11 @@ def as_prometheus(run: FleetReport) -> Iterator[str]:
     """Metrics of every target, for node_exporter's textfile collector."""
     from tbdiag.fleet.metrics import merged, unchecked
 
-    yield from merged(lambda: (r.fragment or unchecked(r.outcome) for r in run.results()))
+    def pages() -> Iterator[str]:
+        for result in run.results():
+            yield result.fragments.get("prometheus") or unchecked(result.outcome)
+
+    yield from merged(pages)
 
 
 def as_nagios(run: FleetReport) -> Iterator[str]:

@@ -32,7 +32,7 @@ def merged(run: FleetReport) -> Iterator[str]:
 
 
 def _suite(result: Result) -> str:
-    found = _SUITE.search(result.fragment)
+    found = _SUITE.search(result.fragments.get("junit", ""))
     return found.group() if found else _unchecked(result)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tbdiag import pipeline
 from tbdiag.errors import UsageError
-from tbdiag.fact import Fact, replace
+from tbdiag.fact import Fact, field, replace
 from tbdiag.fleet.outcome import Outcome, failed_outcome, outcome_of
 from tbdiag.fleet.spec import Spec
 
@@ -28,7 +28,8 @@ class Settings(Fact, frozen=True):
     inline: bool = False
     """Whether the stages of a check run in the worker's own thread: cheaper by far, but a check
     that blocks where it should not holds up the others."""
-    format: str = "table"
+    formats: tuple[str, ...] = ("table",)
+    """The formats that the results will be put out in."""
     strict: bool = False
     at: datetime | None = None
     timeout: float | None = None
@@ -55,7 +56,8 @@ class Result(Fact, frozen=True):
     key: str
     """The key of its spec."""
     outcome: Outcome
-    fragment: str = ""
+    fragments: dict[str, str] = field(default_factory=dict)
+    """Its report in the formats that need more than the outcome; see `FRAGMENTS`."""
 
 
 def device_of(spec: Spec, settings: Settings) -> Hashable:
@@ -81,7 +83,7 @@ def check_spec(spec: Spec, settings: Settings) -> Result:
         now = datetime.now(UTC)
         return Result(spec.key, failed_outcome(spec.name, spec.target.address, text, now))
     outcome = outcome_of(spec.name, report, spec.baseline)
-    return Result(spec.key, outcome, fragment_of(report, settings))
+    return Result(spec.key, outcome, fragments_of(report, settings))
 
 
 def report_on(spec: Spec, settings: Settings) -> Report:
@@ -91,10 +93,11 @@ def report_on(spec: Spec, settings: Settings) -> Report:
     return pipeline.check(target, options, inline=settings.inline)
 
 
-def fragment_of(report: Report, settings: Settings) -> str:
-    """The piece of the output that stands for this report; empty where the outcome is enough."""
-    if settings.format not in FRAGMENTS:
-        return ""
+def fragments_of(report: Report, settings: Settings) -> dict[str, str]:
+    """The pieces of the outputs that stand for this report; none where the outcome is enough."""
+    wanted = dict.fromkeys(FRAGMENTS[name] for name in settings.formats if name in FRAGMENTS)
+    if not wanted:
+        return {}
     from tbdiag.report import render
 
-    return render(report, FRAGMENTS[settings.format], strict=settings.strict)
+    return {name: render(report, name, strict=settings.strict) for name in wanted}

@@ -93,12 +93,12 @@ def output_file(path: str | None) -> None:
     file = Path(str(path))
     try:
         if file.is_dir():
-            raise UsageError(f"cannot write {path!r}: it is a folder; name a file with -o")
+            raise UsageError(f"cannot write {path!r}: it is a folder; name a file")
         folder = file.resolve().parent
         if not folder.is_dir():
             raise UsageError(f"cannot write {path!r}: there is no folder {str(folder)!r}")
         if not os.access(file if file.exists() and not file.is_file() else folder, os.W_OK):
-            raise UsageError(f"cannot write {path!r}: permission denied; name another file with -o")
+            raise UsageError(f"cannot write {path!r}: permission denied; name another file")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "that is no file name"
-        raise UsageError(f"cannot write {path!r}: {reason}; name another file with -o") from None
+        raise UsageError(f"cannot write {path!r}: {reason}; name another file") from None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
 
 TOKEN = "canaryToken123456789"
 
@@ -73,3 +77,39 @@ def test_a_report_goes_into_a_file(tmp_path: Path) -> None:
     done = tbdiag("check", "127.0.0.1:1", "-f", "json", "-o", str(file))
     assert (done.stdout, done.returncode) == ("", 1)
     assert '"tcp.refused"' in file.read_text()
+
+
+def test_one_run_gives_several_formats(tmp_path: Path) -> None:
+    """--also writes the same report in other formats: nobody has to connect twice for them."""
+    json_file, junit_file = tmp_path / "r.json", tmp_path / "r.xml"
+    done = tbdiag(
+        *("check", "--sandbox", "wrong-ca-file"),
+        *("--also", f"json={json_file}", "--also", f"junit={junit_file}"),
+    )
+    assert done.returncode == 1
+    assert "Root cause  x509.wrong-ca-file" in done.stdout
+    assert json.loads(json_file.read_text())["primary"] == "x509.wrong-ca-file"
+    assert ElementTree.parse(junit_file).getroot().get("failures") == "1"
+
+
+@pytest.mark.parametrize(
+    "given", ["json", "=r.json", "xml=r.xml", "json=", "json=-", "json=.", "json=no/r.json"]
+)
+@pytest.mark.parametrize("command", ["check", "fleet"])
+def test_a_wrong_also_is_told_before_anything_is_checked(
+    given: str, command: str, tmp_path: Path
+) -> None:
+    """Exit 2 and one sentence that holds what was given."""
+    done = tbdiag(command, "127.0.0.1:1", "--also", given)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (sentence,) = done.stderr.splitlines()
+    assert given.partition("=")[2] in sentence
+
+
+def test_two_results_do_not_go_into_one_file(tmp_path: Path) -> None:
+    """The second would overwrite the first."""
+    path = tmp_path / "r"
+    done = tbdiag("check", "127.0.0.1:1", "-o", str(path), "--also", f"json={path}")
+    assert done.returncode == 2
+    assert "another result goes into that file already" in done.stderr

@@ -62,6 +62,20 @@ def test_the_output_is_in_the_order_of_the_file_and_can_be_a_file(
     assert labels == [f"plant-{n}" for n in range(8)]
 
 
+def test_one_run_of_a_fleet_gives_several_formats(
+    fleet_file: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--also: a table on stdout, and JSON, JUnit and metrics of every target in files."""
+    files = {name: tmp_path / name for name in ("json", "junit", "prometheus")}
+    also = [f"--also={name}={path}" for name, path in files.items()]
+    assert fleet(fleet_file(2, 1), *also) == 1
+    assert "2 ok, 1 failed" in capsys.readouterr().out
+    targets = json.loads(files["json"].read_text())["targets"]
+    assert [t["verdict"] for t in targets] == ["ok", "ok", "failed"]
+    assert files["junit"].read_text().count("<testsuite ") == 3
+    assert files["prometheus"].read_text().count("\nprobe_success{") == 3
+
+
 def test_a_run_that_ended_leaves_no_journal(
     fleet_file: Callable[..., Path], state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -81,12 +81,13 @@ def test_tokens_are_read_on_the_worker_and_never_shipped(
     monkeypatch.delenv("FLEET_TOKEN", raising=False)
     fleet = write_fleet(good=2)
     with connected(cluster[0]) as executor:
-        found = [r for r in finished(fleet.specs, Settings(format="jsonl"), executor, 4) if r]
+        found = [r for r in finished(fleet.specs, Settings(formats=("jsonl",)), executor, 4) if r]
     assert [(r.outcome.cause, r.outcome.message) for r in found if r.outcome.verdict != "ok"] == []
     assert all(
-        '"id":"mqtt.publish","title":"Test publish","status":"ok"' in r.fragment for r in found
+        '"id":"mqtt.publish","title":"Test publish","status":"ok"' in r.fragments["jsonl"]
+        for r in found
     )
-    assert not any(DEFAULT_TOKEN in r.fragment for r in found)
+    assert not any(DEFAULT_TOKEN in r.fragments["jsonl"] for r in found)
 
 
 def test_the_command_runs_a_fleet_on_the_cluster(

@@ -38,7 +38,7 @@ def text(format_id: str, results: list[Result], **more: Any) -> str:
 def checked(write_fleet: Write, format_id: str) -> list[Result]:
     """One good target, one on a closed port, one that could not be checked, all with bad names."""
     good, bad = write_fleet(good=1, bad=1).specs
-    settings = Settings(only_tls=True, inline=True, format=format_id)
+    settings = Settings(only_tls=True, inline=True, formats=(format_id,))
     lost = keyed(Spec(HOSTILE, Target("127.0.0.1", 1, label=HOSTILE), Options()))
     failed = outcome(HOSTILE.replace("\0", ""), verdict="error", cause="tbdiag.error", ends=())
     return [check_spec(good, settings), check_spec(bad, settings), Result(lost.key, failed)]
@@ -169,7 +169,9 @@ def test_no_format_passes_control_characters_on(format_id: str) -> None:
     """Hostile names come out without escapes, bidi controls or line breaks of their own."""
     target = Target("127.0.0.1", 1, label=HOSTILE)
     spec = keyed(Spec(HOSTILE, target, Options()))
-    settings = Settings(True, inline=True, format=format_id, at=datetime(2026, 6, 1, tzinfo=UTC))
+    settings = Settings(
+        True, inline=True, formats=(format_id,), at=datetime(2026, 6, 1, tzinfo=UTC)
+    )
     page = text(format_id, [check_spec(spec, settings)])
     assert not set(page) & set("\x1b\u202e\0")
     assert "\n::error" not in page

@@ -17,11 +17,11 @@ SPECS = [keyed(Spec(f"t{n}", Target("127.0.0.1", n + 1), Options())) for n in ra
 
 
 def result(number: int) -> Result:
-    return Result(SPECS[number].key, outcome(f"t{number}"), f"piece {number}\n")
+    return Result(SPECS[number].key, outcome(f"t{number}"), {"jsonl": f"piece {number}\n"})
 
 
 def read(journal: Journal) -> list[str]:
-    return [r.outcome.name + ": " + r.fragment.strip() for r in journal.results(SPECS)]
+    return [r.outcome.name + ": " + r.fragments["jsonl"].strip() for r in journal.results(SPECS)]
 
 
 def test_results_come_back_in_the_order_of_the_fleet(tmp_path: Path) -> None:

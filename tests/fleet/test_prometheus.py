@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import re
 import shutil
 import socket
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -17,6 +19,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tbdiag.sandbox.broker import Broker
+from tbdiag.sandbox.profile import DEFAULT_TOKEN
 from tests.fleet.test_exporter import Served
 
 ROOT = Path(__file__).parents[2]
@@ -147,23 +151,35 @@ def test_the_action_script_gives_verdict_cause_and_exit_code(
     fleet_file: Callable[..., Path], tmp_path: Path
 ) -> None:
     """check.sh on a fleet with a failing target: exit 1, outputs, summary and both reports."""
-    import os
-    import sys
+    done = action(tmp_path, FLEET=str(fleet_file(1, 1)), ONLY_TLS="true")
+    assert done.returncode == 1, done.stderr
+    outputs = (tmp_path / "output").read_text().splitlines()
+    assert outputs == ["verdict=failed", "primary=tcp.refused"]
+    assert "tcp.refused" in (tmp_path / "summary").read_text()
+    assert (tmp_path / "tbdiag.xml").read_text().count("<testsuite ") == 2
 
-    output, summary = tmp_path / "output", tmp_path / "summary"
+
+def test_the_action_connects_as_the_device_once(tmp_path: Path) -> None:
+    """Annotations, summary and JSON come from one run: one session, one test message."""
+    with Broker() as broker:
+        target = f"mqtt://127.0.0.1:{broker.port}"
+        done = action(tmp_path, TARGET=target, TBDIAG_TOKEN=DEFAULT_TOKEN)
+        assert done.returncode == 0, done.stderr
+        assert len(broker.connects) == 1
+        assert len(broker.telemetry) == 1
+    assert "::notice title=tbdiag::" in done.stdout
+    assert (tmp_path / "output").read_text().splitlines()[0] == "verdict=ok"
+    assert json.loads((tmp_path / "tbdiag.json").read_text())["verdict"] == "ok"
+
+
+def action(folder: Path, **inputs: str) -> subprocess.CompletedProcess[str]:
+    """Run what the GitHub Action runs, with its inputs as the runner passes them."""
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "FLEET": str(fleet_file(1, 1)),
-        "ONLY_TLS": "true",
-        "GITHUB_OUTPUT": str(output),
-        "GITHUB_STEP_SUMMARY": str(summary),
+        "GITHUB_OUTPUT": str(folder / "output"),
+        "GITHUB_STEP_SUMMARY": str(folder / "summary"),
+        **inputs,
     }
-    script = DEPLOY / "github" / "check.sh"
-    done = subprocess.run(
-        ["bash", str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 1, done.stderr
-    assert output.read_text().splitlines() == ["verdict=failed", "primary=tcp.refused"]
-    assert "tcp.refused" in summary.read_text()
-    assert (tmp_path / "tbdiag.xml").read_text().count("<testsuite ") == 2
+    script = ["bash", str(DEPLOY / "github" / "check.sh")]
+    return subprocess.run(script, cwd=folder, env=environment, capture_output=True, text=True)

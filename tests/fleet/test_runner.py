@@ -188,11 +188,11 @@ def _spawn() -> Any:
 def test_only_tls_asks_the_deciding_stack_alone_and_needs_no_token(write_fleet: Write) -> None:
     """--only-tls checks without the token of the fleet file, up to the certificate."""
     (spec,) = write_fleet(good=1).specs
-    found = check_spec(spec, Settings(only_tls=True, inline=True, format="jsonl"))
+    found = check_spec(spec, Settings(only_tls=True, inline=True, formats=("jsonl",)))
     assert found.outcome.verdict == "ok"
     assert [end.role for end in found.outcome.ends] == ["end-entity", "intermediate", "root"]
-    assert '"client":"openssl"' in found.fragment
-    assert '"client":"webpki"' not in found.fragment
+    assert '"client":"openssl"' in found.fragments["jsonl"]
+    assert '"client":"webpki"' not in found.fragments["jsonl"]
 
 
 def test_a_missing_secret_is_the_outcome_of_its_target(
@@ -209,7 +209,7 @@ def test_the_full_check_uses_the_token_and_no_output_holds_it(
     write_fleet: Write, token: str
 ) -> None:
     """A fleet check goes all the way to MQTT, and its result does not hold the token."""
-    found = check_spec(write_fleet(good=1).specs[0], Settings(format="jsonl"))
+    found = check_spec(write_fleet(good=1).specs[0], Settings(formats=("jsonl",)))
     assert found.outcome.verdict in ("ok", "warning")
-    assert '"id":"mqtt.publish","title":"Test publish","status":"ok"' in found.fragment
-    assert token not in found.fragment + repr(found)
+    assert '"id":"mqtt.publish","title":"Test publish","status":"ok"' in found.fragments["jsonl"]
+    assert token not in found.fragments["jsonl"] + repr(found)
