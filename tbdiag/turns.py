@@ -227,7 +227,10 @@ class Loop(Executor):
 
     def _work(self) -> None:
         while self._tasks:
-            future, task, args, kwargs = self._tasks.popleft()
+            try:
+                future, task, args, kwargs = self._tasks.popleft()
+            except IndexError:  # shutdown took it
+                return
             self._aloft.add(future)
             carry_out(future, task, *args, **kwargs)
             self._aloft.discard(future)
@@ -253,24 +256,23 @@ class Loop(Executor):
             going[key.data] = None
         while self._landed:
             going[self._landed.popleft()] = None
+        going |= self._overdue()
         for waiter in going:
             self._resume(waiter)
-        self._resume_overdue()
 
     def _resume(self, waiter: _Waiter) -> None:
         if waiter in self._parked:
             del self._parked[waiter]
             waiter.check.switch()
 
-    def _resume_overdue(self) -> None:
+    def _overdue(self) -> dict[_Waiter, None]:
+        """Who has waited long enough; asked before anybody goes on, when answers have been seen."""
         now = time.monotonic()
         if now < self._soonest:
-            return
-        self._soonest = _FOREVER
-        overdue = [waiter for waiter in self._parked if waiter.until <= now]
-        for waiter in overdue:
-            self._resume(waiter)
-        self._soonest = min((waiter.until for waiter in self._parked), default=_FOREVER)
+            return {}
+        later = [waiter.until for waiter in self._parked if waiter.until > now]
+        self._soonest = min(later, default=_FOREVER)
+        return {waiter: None for waiter in self._parked if waiter.until <= now}
 
     def _abandon(self) -> None:
         """Tell whoever still waits; there is nobody unless this thread itself failed."""

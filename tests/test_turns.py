@@ -140,6 +140,34 @@ def test_what_is_ready_comes_before_what_is_overdue(
         assert future.result(20) == [pair[0]]
 
 
+def test_nobody_is_overdue_before_the_sockets_are_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An answer that came while another task computed is seen, though the limit has passed too."""
+    clock = [1000.0]
+    monkeypatch.setattr(turns, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    waiting = threading.Semaphore(0)
+    (mine, to_me), (yours, to_you) = socket.socketpair(), socket.socketpair()
+
+    def wait_for_it() -> list[socket.socket]:
+        waiting.release()
+        return ready({mine: READ}, 5)
+
+    def compute_for_long() -> None:
+        waiting.release()
+        assert ready({yours: READ}, 5000)
+        to_me.send(b"x")
+        clock[0] += 10
+
+    with mine, to_me, yours, to_you, Loop(2) as loop:
+        futures = [loop.submit(wait_for_it), loop.submit(compute_for_long)]
+        waiting.acquire()
+        waiting.acquire()
+        to_you.send(b"x")
+        assert futures[0].result(20) == [mine]
+        futures[1].result(20)
+
+
 def test_hundreds_wait_at_once_without_a_thread_each() -> None:
     """Five hundred tasks wait for five hundred sockets; the number of threads grows by one."""
     pairs = [socket.socketpair() for _ in range(500)]

@@ -213,11 +213,11 @@ class Attempt:
             raise Ended("timeout", "the peer takes no more bytes") from None
 
     def _feed(self, deadline: Deadline) -> None:
-        """Pass what the peer sends next to OpenSSL."""
+        """Pass what the peer sends next to OpenSSL; what is there already is read in any case."""
         if self.channel.received > MAX_BYTES:
             cut = f"more than {MAX_BYTES:,} bytes of handshake"
             raise Ended("protocol-error", cut, cut)
-        if deadline.passed:
+        if self.deadline.passed:
             raise Ended("timeout", self._progress())
         data = self._read(deadline)
         if len(self.first) < SHOWN:

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +17,14 @@ from tbdiag.fleet.spec import Spec, keyed
 from tbdiag.fleet.threads import DaemonThreads
 from tbdiag.fleet.work import Result, Settings, check_spec
 from tbdiag.model import Options, Target
+from tbdiag.sandbox.authority import Authority
+from tbdiag.sandbox.broker import Broker
+from tbdiag.sandbox.connection import Tls
 from tbdiag.turns import Loop
 from tests.fleet.conftest import Write, outcome
 
 TLS = Settings(only_tls=True, inline=True, at=datetime(2026, 6, 1, tzinfo=UTC))
+TLS_NOW = Settings(only_tls=True, inline=True)
 
 
 def specs(count: int) -> list[Spec]:
@@ -177,6 +182,18 @@ def test_real_targets_in_a_loop_and_in_processes(write_fleet: Write) -> None:
         "plant-2": ("failed", "tcp.refused"),
     }
     assert verdicts == {r.outcome.name: (r.outcome.verdict, r.outcome.cause) for r in there}
+
+
+def test_a_late_refusal_is_seen_in_a_crowd(tmp_path: Path) -> None:
+    """TLS 1.3 refuses a missing client certificate after the handshake: none of many is ok."""
+    root, ca = Authority.root(), tmp_path / "ca.pem"
+    ca.write_bytes(root.pem())
+    with Broker(tls=Tls(root.issue_server("localhost"), client_certificate="require")) as broker:
+        target = Target("127.0.0.1", broker.port, server_name="localhost", cafile=(str(ca),))
+        crowd = [keyed(Spec(f"t{n}", target, Options())) for n in range(100)]
+        with Loop(100) as loop:
+            found = [r.outcome.cause for r in finished(crowd, TLS_NOW, loop, 100) if r]
+    assert found == ["tls.client-certificate-required"] * 100
 
 
 def _spawn() -> Any:
