@@ -200,8 +200,8 @@ def executor_for(given: Given, settings: Settings) -> Iterator[tuple[Executor, i
         with connected(given["dask"]) as executor:
             yield executor, jobs
         return
+    from tbdiag.fleet.loop import Loop
     from tbdiag.fleet.threads import DaemonThreads
-    from tbdiag.turns import Loop
 
     executor = Loop(jobs) if settings.inline else DaemonThreads(jobs)
     try:

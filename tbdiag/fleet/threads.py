@@ -8,15 +8,23 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from typing import ParamSpec, TypeVar
-
-from tbdiag.turns import carry_out
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 STACK_BYTES = 512 << 10
 """Enough for a handshake with everything it calls; the usual 8 MiB times 500 is not needed."""
+
+
+def carry_out(future: Future[T], task: Callable[..., T], *args: Any, **kwargs: Any) -> None:
+    """Run a task whose result goes into `future`, unless that was cancelled."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(task(*args, **kwargs))
+    except BaseException as error:  # noqa: BLE001 - whoever waits for the future is told
+        future.set_exception(error)
 
 
 class DaemonThreads(Executor):

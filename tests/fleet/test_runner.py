@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tbdiag.errors import InternalError
+from tbdiag.fleet.loop import Loop
 from tbdiag.fleet.runner import finished
 from tbdiag.fleet.spec import Spec, keyed
 from tbdiag.fleet.threads import DaemonThreads
@@ -20,7 +21,6 @@ from tbdiag.model import Options, Target
 from tbdiag.sandbox.authority import Authority
 from tbdiag.sandbox.broker import Broker
 from tbdiag.sandbox.connection import Tls
-from tbdiag.turns import Loop
 from tests.fleet.conftest import Write, outcome
 
 TLS = Settings(only_tls=True, inline=True, at=datetime(2026, 6, 1, tzinfo=UTC))

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from tbdiag import turns
-from tbdiag.turns import READ, WRITE, Loop, answer, ready
+from tbdiag.fleet import loop as loops
+from tbdiag.fleet.loop import Loop
+from tbdiag.turns import READ, WRITE, answer, ready
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -122,7 +123,7 @@ def test_what_is_ready_comes_before_what_is_overdue(
 ) -> None:
     """A task that was answered in time is not told otherwise because the processor was busy."""
     clock = [1000.0]
-    monkeypatch.setattr(turns, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(loops, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     waiting = threading.Event()
 
     def wait_for_it() -> list[socket.socket]:
@@ -145,7 +146,7 @@ def test_nobody_is_overdue_before_the_sockets_are_looked_at_again(
 ) -> None:
     """An answer that came while another task computed is seen, though the limit has passed too."""
     clock = [1000.0]
-    monkeypatch.setattr(turns, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(loops, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     waiting = threading.Semaphore(0)
     (mine, to_me), (yours, to_you) = socket.socketpair(), socket.socketpair()
 
