@@ -267,6 +267,10 @@ def _numeric(
     endpoint: Endpoint,
 ) -> tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]:
     """The socket address of an IP literal, its zone resolved; never asks a name server."""
+    if endpoint.family == "IPv4":
+        socket.inet_pton(socket.AF_INET, endpoint.address)  # OSError where it is none
+        address = (endpoint.address, endpoint.port)
+        return socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address
     flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
     found = socket.getaddrinfo(
         endpoint.address, endpoint.port, type=socket.SOCK_STREAM, flags=flags

@@ -50,7 +50,8 @@ def visible(text: str, longest: int = LONGEST) -> str:
     """
     if len(text) > longest:
         text = f"{text[:longest]}… ({len(text):,} characters, cut)"
-    return _WORKFLOW_COMMAND.sub(_disarm, _UNSAFE.sub(_escape, text))
+    plain = text.isascii() and text.isprintable()
+    return _WORKFLOW_COMMAND.sub(_disarm, text if plain else _UNSAFE.sub(_escape, text))
 
 
 def _disarm(match: re.Match[str]) -> str:
