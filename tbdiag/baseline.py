@@ -9,6 +9,7 @@ names, fingerprints and dates only.
 
 from __future__ import annotations
 
+import functools
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -106,12 +107,17 @@ def parse_baseline(data: bytes) -> Baseline:
 
 
 def _known(entry: dict[str, Any]) -> KnownCertificate:
+    texts = ("subject", "issuer", "fingerprint_sha256", "key_sha256", "not_after")
+    return _shared(*(str(entry[name]) for name in texts))
+
+
+@functools.lru_cache(maxsize=256)
+def _shared(
+    subject: str, issuer: str, fingerprint_sha256: str, key_sha256: str, not_after: str
+) -> KnownCertificate:
+    """One object for all servers of a fleet that present the certificate."""
     return KnownCertificate(
-        subject=str(entry["subject"]),
-        issuer=str(entry["issuer"]),
-        fingerprint_sha256=str(entry["fingerprint_sha256"]),
-        key_sha256=str(entry["key_sha256"]),
-        not_after=_moment(entry["not_after"]),
+        subject, issuer, fingerprint_sha256, key_sha256, not_after=_moment(not_after)
     )
 
 

@@ -55,7 +55,7 @@ class Run(Record):
     deadline: Deadline
     _evidence: dict[type[Any], Any] = field(default_factory=dict)
     _kept: dict[type[Any], Any] = field(default_factory=dict)
-    _closers: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _closers: list[Callable[[], object]] = field(default_factory=list)
     notify: Notify = lambda _text: None
 
     def get(self, kind: type[E]) -> E | None:
@@ -72,7 +72,7 @@ class Run(Record):
     def keep(self, thing: T, close: Callable[[], object]) -> T:
         """Keep an open connection for a later stage; `close` runs when the run ends."""
         self._kept[type(thing)] = thing
-        self._closers.callback(close)
+        self._closers.append(close)
         return thing
 
     def kept(self, kind: type[T]) -> T | None:
@@ -85,5 +85,6 @@ class Run(Record):
 
     def close(self) -> None:
         """Close everything that was kept, newest first; a failure to close is not a finding."""
-        with contextlib.suppress(Exception):
-            self._closers.close()
+        while self._closers:
+            with contextlib.suppress(Exception):
+                self._closers.pop()()

@@ -76,17 +76,15 @@ class _Stages(Record):
         default_factory=queue.SimpleQueue
     )
 
-    def __post_init__(self) -> None:
-        present = {check.id for check in self.checks}
-        for check in self.checks:
-            known = (s for s in (*check.requires, *check.after) if s in present)
-            self.waits_for[check.id] = tuple(known)
-
     def complete(self) -> dict[str, StageResult]:
         """Run or settle every stage."""
         if self.imports is None:
             self._one_by_one()
             return self.results
+        present = {check.id for check in self.checks}
+        for check in self.checks:
+            known = (s for s in (*check.requires, *check.after) if s in present)
+            self.waits_for[check.id] = tuple(known)
         while len(self.results) < len(self.checks):
             while self._start_ready():
                 pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from concurrent.futures import Executor
 
@@ -16,6 +17,8 @@ from tbdiag.fleet.work import Result, Settings
 
 BATCH = 64
 """Results that are written down together when they come fast."""
+KNOWN_AT_ONCE = 100
+"""Targets whose baselines are read from the history together, and held in memory."""
 
 
 class Campaign(Record):
@@ -45,9 +48,12 @@ class Campaign(Record):
         yield from self._written(fresh)
 
     def _left(self) -> Iterator[Spec]:
-        known = self.history.baselines() if self.history else {}
-        for spec in self.fleet.specs:
-            if spec.key not in self.journal:
+        """What is not in the journal, with what the history knows of each; not all at once."""
+        left = (spec for spec in self.fleet.specs if spec.key not in self.journal)
+        while specs := list(itertools.islice(left, KNOWN_AT_ONCE)):
+            names = [spec.name for spec in specs]
+            known = self.history.baselines(names) if self.history else {}
+            for spec in specs:
                 yield replace(spec, baseline=known[spec.name]) if spec.name in known else spec
 
     def _written(self, results: list[Result]) -> Iterator[Result]:
