@@ -23,7 +23,7 @@ _Selector: type[selectors.BaseSelector] = getattr(
     selectors, "PollSelector", selectors.SelectSelector
 )
 _here = threading.local()
-"""`loop`: the loop whose thread this is."""
+"""`turns`: who switches between the checks of this thread; see `take_turns`."""
 
 
 class Waitable(Protocol):
