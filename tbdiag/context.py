@@ -34,13 +34,6 @@ class Case(Fact, frozen=True):
             self._derived[compute] = compute(self)
         return self._derived[compute]  # type: ignore[no-any-return]
 
-    def holds(self, condition: Callable[[Any], bool], evidence: Any) -> bool:
-        """`condition(evidence)`, asked once however many rules depend on it."""
-        known: bool | None = self._derived.get(condition)
-        if known is None:
-            known = self._derived[condition] = condition(evidence)
-        return known
-
     def get(self, kind: type[E]) -> E | None:
         """The evidence of type `kind`, or None when its stage did not run."""
         return self.evidence.get(kind)

@@ -24,7 +24,7 @@ def judge(
     """
     registry.load("rules", case.target.transport.value)
     order = {stage.id: index for index, stage in enumerate(stages)}
-    found = list(_all_findings(case))
+    found = list(all_findings(case))
     explained = {f.stage for f in found if f.severity is Severity.ERROR}
     found += [
         unexplained(stage)
@@ -38,11 +38,10 @@ def judge(
     return tuple(_with_findings(stage, found) for stage in stages), tuple(found)
 
 
-def _all_findings(case: Case) -> Iterable[Finding]:
-    seen = case.evidence
+def all_findings(case: Case) -> Iterable[Finding]:
+    """What every rule finds on `case`, in the order of the rules."""
     for rule in registry.RULES.values():
-        if rule.needs in seen and (rule.when is None or case.holds(rule.when, seen[rule.needs])):
-            yield from rule.findings(case)
+        yield from rule.findings(case)
 
 
 def unexplained(stage: StageResult) -> Finding:

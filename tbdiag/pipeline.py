@@ -97,10 +97,7 @@ class _Stages(Record):
         for check in self.checks:
             result, evidence = self._settled_without_running(check), None
             if result is None:
-                deadline = self.limit.sooner(check.timeout)
-                self.running[check.id] = (time.monotonic(), deadline)
-                self.observer(check.id, None)
-                result, evidence = _timed(check, self.run.with_deadline(deadline))
+                result, evidence = _timed(check, self._begun(check))
                 del self.running[check.id]
             self._record(result, evidence)
 
@@ -156,13 +153,17 @@ class _Stages(Record):
         )
 
     def _start(self, check: Check) -> None:
-        deadline = self.limit.sooner(check.timeout)
-        self.running[check.id] = (time.monotonic(), deadline)
-        self.observer(check.id, None)
-        run = self.run.with_deadline(deadline)
+        run = self._begun(check)
         threading.Thread(
             target=self._observe, args=(check, run), name=f"tbdiag {check.id}", daemon=True
         ).start()
+
+    def _begun(self, check: Check) -> Run:
+        """Note that a stage runs from now on, and until when it may; the run as it sees it."""
+        deadline = self.limit.sooner(check.timeout)
+        self.running[check.id] = (time.monotonic(), deadline)
+        self.observer(check.id, None)
+        return self.run.with_deadline(deadline)
 
     def _observe(self, check: Check, run: Run) -> None:
         assert self.imports is not None

@@ -111,7 +111,7 @@ class Rule(Fact, frozen=True):
     consequence_of: tuple[str, ...]
     """Rules whose error, when present, is the cause of this one."""
     when: Callable[[Any], bool] | None
-    """Asked of the evidence before `judge`, once for all rules that share it; None: always."""
+    """Asked of the evidence before `judge`: whether the rule is concerned at all; None: always."""
     title: str
     doc: str
 
@@ -122,7 +122,7 @@ class Rule(Fact, frozen=True):
         """
         found: list[Finding] = []
         evidence = case.evidence.get(self.needs)
-        if evidence is None or not (self.when is None or case.holds(self.when, evidence)):
+        if evidence is None or not (self.when is None or self.when(evidence)):
             return found
         for fault in self.judge(case, evidence):
             if len(found) == MAX_FINDINGS:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import tbdiag
+from tbdiag import registry
+from tbdiag.model import Transport
 
 ROOT = Path(tbdiag.__file__).parent
 LAYERS = [
@@ -111,3 +113,15 @@ def test_files_and_functions_stay_short(path: Path) -> None:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             assert (node.end_lineno or 0) - node.lineno < 60, node.name
+
+
+@pytest.mark.parametrize("transport", [t.value for t in Transport])
+def test_no_stage_needs_a_later_one(transport: str) -> None:
+    """The pipeline's order is one in which the stages can run one after the other, as fleets do."""
+    registry.load("checks")
+    earlier: set[str] = set()
+    present = {check.id for check in registry.ordered_checks(transport)}
+    for check in registry.ordered_checks(transport):
+        assert present.intersection(check.requires) <= earlier
+        assert present.intersection(check.after) <= earlier
+        earlier.add(check.id)

@@ -56,7 +56,7 @@ def reaches(
 ) -> bool:
     """Whether OpenSSL finds a path from `presented` to `anchors`, whatever its dates and names."""
     seen = verify(presented, anchors, at)
-    return seen.failure is None and not NO_PATH.intersection(code for code, _ in seen.errors)
+    return seen.failure is None and not NO_PATH.intersection(error.code for error in seen.errors)
 
 
 def _download(run: Run, ca: CaEvidence) -> tuple[tuple[Certificate, ...], str | None]:

@@ -61,10 +61,8 @@ def load_source(given: str, run: Run, limit: int | None = None) -> CaSource:
     if given == "public":
         return public_source(given)
     if given == "-":
-        return _in_time(
-            lambda: _read(given, "stdin", "standard input", lambda: sys.stdin.buffer, limit),
-            run.deadline,
-        ) or _unending(given, "stdin", "standard input")
+        stdin = "standard input"
+        return _read(given, "stdin", stdin, lambda: sys.stdin.buffer, limit, run.deadline)
     if given.startswith("-----BEGIN"):  # a gateway's caCert may hold the PEM itself
         return read_ca(given.encode()[:MAX_BYTES], "inline PEM", "file", "the configuration")
     if given.lower().startswith(("http://", "https://")):
@@ -82,23 +80,10 @@ def _file(path: str, deadline: Deadline, limit: int | None) -> CaSource:
     except (OSError, ValueError):
         return _read_file(path, limit)
     if not stat.S_ISREG(now.st_mode):
-        read = functools.partial(_read_file, path, limit)
-        return _in_time(read, deadline) or _unending(path, "file", path)
+        return _read_file(path, limit, deadline)
     if limit or now.st_size > MAX_KEPT:
         return _read_file(path, limit)
     return _unchanged_file(path, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
-
-
-def _in_time(read: Callable[[], CaSource], deadline: Deadline) -> CaSource | None:
-    """What `read` gives; None when it does not end: a pipe waits for whoever writes into it."""
-    try:
-        return answer(read, deadline.remaining(), "tbdiag CA file")
-    except TimeoutError:
-        return None
-
-
-def _unending(given: str, origin: str, location: str) -> CaSource:
-    return _unreadable(given, origin, location, TimeoutError("nothing came, or no end"))
 
 
 @functools.lru_cache(maxsize=16)
@@ -106,8 +91,8 @@ def _unchanged_file(path: str, *_identity: int) -> CaSource:
     return _read_file(path)
 
 
-def _read_file(path: str, limit: int | None = None) -> CaSource:
-    return _read(path, "file", path, lambda: Path(path).open("rb"), limit)
+def _read_file(path: str, limit: int | None = None, deadline: Deadline | None = None) -> CaSource:
+    return _read(path, "file", path, lambda: Path(path).open("rb"), limit, deadline)
 
 
 def _auto(run: Run, attempts: list[CaSource]) -> CaSource:
@@ -130,13 +115,26 @@ def _read(
     location: str,
     open_it: Callable[[], BinaryIO],
     limit: int | None = None,
+    deadline: Deadline | None = None,
 ) -> CaSource:
-    try:
+    """With a `deadline`, for what may never end: a pipe waits for whoever writes into it."""
+
+    def content() -> bytes:
         with open_it() as file:
-            data = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
+
+    try:
+        data = _in_time(content, deadline) if deadline else content()
     except (OSError, ValueError) as error:
         return _unreadable(given, origin, location, error)
     return read_ca(data, given, origin, location, limit)
+
+
+def _in_time(content: Callable[[], bytes], deadline: Deadline) -> bytes:
+    try:
+        return answer(content, deadline.remaining(), "tbdiag CA file")
+    except TimeoutError:
+        raise TimeoutError("nothing came, or no end") from None
 
 
 def _unreadable(given: str, origin: str, location: str, error: Exception) -> CaSource:

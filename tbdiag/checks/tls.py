@@ -72,26 +72,20 @@ def observe_handshake(run: Run) -> Observation[HandshakeEvidence]:
 def _verify_errors(run: Run, presented: tuple[Certificate, ...]) -> tuple[VerifyError, ...]:
     """What OpenSSL would have found in the handshake: asked afterwards, once for many servers."""
     from tbdiag.clients.openssl import verify
-    from tbdiag.protocol.tls_names import verify_message
 
     ca = run.get(CaEvidence)
     now = datetime.now(UTC) if run.options.at else run.now
-    seen = verify(presented, ca.certificates if ca else (), now)
-    return tuple(
-        VerifyError(code, depth, verify_message(code), subject)
-        for (code, depth), subject in zip(seen.errors, seen.subjects, strict=True)
-    )
+    return verify(presented, ca.certificates if ca else (), now).errors
 
 
 def _handshake(run: Run) -> HandshakeEvidence:
     try:
         hello = Hello(
             _sni(run.target.reference_name),
-            _anchors(run) if run.options.all_stacks else (),
+            _anchors(run) if run.options.all_stacks else None,
             _identity(run),
             run.options.alpn,
             datagram=run.target.transport is Transport.COAPS,
-            verify=run.options.all_stacks,
         )
         hello.context()
         if hello.datagram:

@@ -20,9 +20,9 @@ from tbdiag.clients._openssl_errors import (
     IP_ADDRESS_MISMATCH,
     described,
 )
-from tbdiag.evidence import Certificate, ClientDecision
+from tbdiag.evidence import Certificate, ClientDecision, VerifyError
 from tbdiag.fact import Fact, Record, field
-from tbdiag.protocol.x509 import subject_of
+from tbdiag.protocol.tls_names import verify_error
 from tbdiag.protocol.x509_identity import ip_literal, name_match
 
 CIPHERS = b"ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256:@SECLEVEL=2"
@@ -31,10 +31,8 @@ CIPHERS = b"ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256:@SECLEVEL=
 class Verification(Fact, frozen=True):
     """What OpenSSL's certificate verification said, without the name."""
 
-    errors: tuple[tuple[int, int], ...] = ()
-    """(X509_V_ERR code, depth) in the order OpenSSL found them."""
-    subjects: tuple[str, ...] = ()
-    """Of the certificate that each error is about, RFC 4514."""
+    errors: tuple[VerifyError, ...] = ()
+    """In the order OpenSSL found them."""
     path: tuple[Certificate, ...] = ()
     """The certification path it built, end-entity certificate first."""
     failure: str | None = None
@@ -71,7 +69,7 @@ def first_error(seen: Verification, leaf: Certificate, server_name: str) -> int 
 
     A client without a callback of its own stops at the first error, so its order matters.
     """
-    codes = [code for code, _ in seen.errors]
+    codes = [error.code for error in seen.errors]
     if not name_match(server_name, leaf).matches:
         mismatch = IP_ADDRESS_MISMATCH if ip_literal(server_name) else HOSTNAME_MISMATCH
         earlier = [code for code in codes if code not in AFTER_NAME]
@@ -112,21 +110,19 @@ def _verified(
         return Verification(failure=failure or "OpenSSL did not verify these certificates")
     chain = connection.get_verified_chain() or []
     path = known((_der(c) for c in chain), (*presented, *anchors))
-    return Verification(tuple(judge.errors), tuple(judge.subjects), path)
+    return Verification(tuple(judge.errors), path)
 
 
 class _Judge(Record):
     """OpenSSL's verify callback: it notes every error and lets the verification go on."""
 
-    errors: list[tuple[int, int]] = field(default_factory=list)
-    subjects: list[str] = field(default_factory=list)
+    errors: list[VerifyError] = field(default_factory=list)
     asked: bool = False
 
     def __call__(self, _connection: Any, x509: Any, code: int, depth: int, ok: int) -> bool:
         self.asked = True
         if not ok:
-            self.errors.append((code, depth))
-            self.subjects.append(subject_of(_der(x509)))
+            self.errors.append(verify_error(code, depth, _der(x509)))
         return True
 
 

@@ -13,6 +13,7 @@ from tbdiag.clients._openssl_errors import AFTER_NAME
 from tbdiag.clients.openssl import Verification, decision, verify
 from tbdiag.evidence import Certificate, ClientDecision
 from tbdiag.fact import replace
+from tbdiag.protocol.tls_names import verify_error
 
 PARTIAL_CHAIN = 0x80000
 X509_STRICT = 0x20
@@ -37,7 +38,8 @@ def _as_openssl_3(seen: Verification) -> Verification:
     OpenSSL 4, which judges here, no longer does.
     """
     lax = [n for n, c in enumerate(seen.path) if c.is_ca and BASIC_CONSTRAINTS not in c.critical]
-    earlier = [code for code, _ in seen.errors if code not in AFTER_NAME]
+    earlier = [error for error in seen.errors if error.code not in AFTER_NAME]
     if not lax or earlier or len(seen.path) < 2:
         return seen
-    return replace(seen, errors=((NOT_CRITICAL, lax[0]), *seen.errors))
+    first = verify_error(NOT_CRITICAL, lax[0], seen.path[lax[0]].der)
+    return replace(seen, errors=(first, *seen.errors))

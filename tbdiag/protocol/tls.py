@@ -22,7 +22,7 @@ from tbdiag.evidence import Alert, Certificate, HandshakeEvidence, VerifyError
 from tbdiag.fact import Record, field
 from tbdiag.protocol.plaintext import SHOWN, identify, is_tls
 from tbdiag.protocol.tls_context import Hello, reason_of
-from tbdiag.protocol.tls_names import alert_name, verify_message, version_name
+from tbdiag.protocol.tls_names import alert_name, verify_error, version_name
 from tbdiag.protocol.transport import Channel
 
 if TYPE_CHECKING:
@@ -88,10 +88,8 @@ class Watch(Record):
         self, _connection: SSL.Connection, x509: crypto.X509, code: int, depth: int, _ok: int
     ) -> bool:
         """Record a verify error, and let the handshake go on."""
-        from tbdiag.protocol.x509 import subject_of
-
         if code and len(self.verify_errors) < MAX_RECORDED:
-            error = VerifyError(code, depth, verify_message(code), subject_of(_der(x509)))
+            error = verify_error(code, depth, _der(x509))
             if error not in self.verify_errors:
                 self.verify_errors.append(error)
         return True
@@ -368,7 +366,7 @@ def _connection(hello: Hello, watch: Watch) -> SSL.Connection:
     from OpenSSL import SSL
 
     connection = SSL.Connection(hello.context(), None)
-    if hello.verify:
+    if hello.anchors is not None:
         connection.set_verify(SSL.VERIFY_PEER, watch.on_verify)
     connection.set_info_callback(watch.on_info)
     if hello.server_name:

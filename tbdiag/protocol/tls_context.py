@@ -24,16 +24,15 @@ class Hello(Fact, frozen=True):
     `server_name` is the SNI to send, already ASCII, None for an IP address (RFC 6066 section 3).
     `anchors` are the DER certificates of the CA file: the only ones trusted; default paths of the
     system are never loaded. `alpn` holds protocol names (RFC 7301). `datagram` asks for DTLS 1.2
-    instead of TLS. Without `verify` the certificates are captured only: who verifies them
+    instead of TLS. With `anchors` None the certificates are captured only: who verifies them
     later does so once for all servers that present the same.
     """
 
     server_name: str | None = None
-    anchors: tuple[bytes, ...] = ()
+    anchors: tuple[bytes, ...] | None = ()
     identity: Identity | None = None
     alpn: tuple[str, ...] = ()
     datagram: bool = False
-    verify: bool = True
 
     def context(self) -> SSL.Context:
         """The context for this hello; shared between handshakes with the same anchors.
@@ -41,8 +40,8 @@ class Hello(Fact, frozen=True):
         Raises UnusableIdentity when OpenSSL does not take the client certificate.
         """
         if self.identity is None:
-            return _shared_context(self.anchors, self.datagram)
-        context = _new_context(self.anchors, self.datagram)
+            return _shared_context(self.anchors or (), self.datagram)
+        context = _new_context(self.anchors or (), self.datagram)
         _present(context, self.identity)
         return context
 

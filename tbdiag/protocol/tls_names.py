@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tbdiag.evidence import VerifyError
+
 ALERTS = {
     0: "close_notify",
     10: "unexpected_message",
@@ -97,3 +99,10 @@ def verify_message(code: int) -> str:
 def version_name(wire: bytes) -> str | None:
     """A two-byte protocol version as OpenSSL names it: `TLSv1.1`; None for anything else."""
     return _VERSIONS.get(wire)
+
+
+def verify_error(code: int, depth: int, data: bytes) -> VerifyError:
+    """An error of path validation (X509_V_ERR_*) about the DER certificate `data`."""
+    from tbdiag.protocol.x509 import subject_of  # heavy, and there is no error as a rule
+
+    return VerifyError(code, depth, verify_message(code), subject_of(data))

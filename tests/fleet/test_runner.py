@@ -39,24 +39,32 @@ def echo(spec: Spec, _settings: Settings) -> Result:
     return Result(spec.key, outcome(spec.name))
 
 
-def test_no_more_than_allowed_are_checked_at_once() -> None:
-    """At most `at_once` checks are under way, however many targets there are."""
-    lock, now, most = threading.Lock(), 0, 0
+class Counted:
+    """A check that takes a moment, and counts how many of it were under way together."""
 
-    def work(spec: Spec, settings: Settings) -> Result:
-        nonlocal now, most
-        with lock:
-            now += 1
-            most = max(most, now)
-        threading.Event().wait(0.002)
-        with lock:
-            now -= 1
+    def __init__(self, seconds: float) -> None:
+        self.most = 0
+        self._seconds = seconds
+        self._now = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, spec: Spec, settings: Settings) -> Result:
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        threading.Event().wait(self._seconds)
+        with self._lock:
+            self._now -= 1
         return echo(spec, settings)
 
+
+def test_no_more_than_allowed_are_checked_at_once() -> None:
+    """At most `at_once` checks are under way, however many targets there are."""
+    work = Counted(0.002)
     with ThreadPoolExecutor(50) as pool:
         found = names(finished(specs(40), TLS, pool, 5, work))
     assert found == sorted(f"t{n}" for n in range(40))
-    assert most <= 5
+    assert work.most <= 5
 
 
 def test_targets_are_read_only_when_they_are_needed() -> None:
@@ -77,24 +85,13 @@ def test_targets_are_read_only_when_they_are_needed() -> None:
 
 def test_targets_with_one_token_are_not_checked_at_once(write_fleet: Write) -> None:
     """ThingsBoard keeps one session per device, so checks of one device take turns."""
-    lock, now, most = threading.Lock(), 0, 0
-
-    def work(spec: Spec, settings: Settings) -> Result:
-        nonlocal now, most
-        with lock:
-            now += 1
-            most = max(most, now)
-        threading.Event().wait(0.005)
-        with lock:
-            now -= 1
-        return echo(spec, settings)
-
+    work = Counted(0.005)
     fleet = write_fleet(good=6)
     with ThreadPoolExecutor(6) as pool:
         assert len(names(finished(fleet.specs, Settings(), pool, 6, work))) == 6
-        assert most == 1
+        assert work.most == 1
         assert len(names(finished(fleet.specs, TLS, pool, 6, work))) == 6
-    assert most > 1
+    assert work.most > 1
 
 
 class Flaky(Executor):

@@ -15,6 +15,7 @@ from tbdiag.evidence.devices import (
     CoapConnectEvidence,
     CoapTelemetryEvidence,
 )
+from tbdiag.judgement import all_findings
 from tbdiag.model import Credentials, Finding, Options, Secret, Severity, Target, Transport
 from tbdiag.pipeline import primary_of
 
@@ -33,12 +34,7 @@ def judged(*evidence: Any, device: Target | None = None) -> list[Finding]:
     """The findings of every rule, in no particular order."""
     device = device or target()
     case = Case(device, Options(), NOW, {Target: device, **{type(e): e for e in evidence}})
-    return [
-        finding
-        for rule in registry.RULES.values()
-        if rule.needs in case.evidence
-        for finding in rule.findings(case)
-    ]
+    return list(all_findings(case))
 
 
 def posted(code: str | None, outcome: str = "response", **fields: Any) -> CoapTelemetryEvidence:
