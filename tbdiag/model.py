@@ -132,6 +132,11 @@ class Credentials(Fact, frozen=True):
         return self.token.reveal() if self.token else self.username
 
 
+def bracketed(host: str) -> str:
+    """A host as it stands before a port: an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
+
+
 class Target(Fact, frozen=True):
     """One endpoint to diagnose.
 
@@ -166,8 +171,7 @@ class Target(Fact, frozen=True):
     @property
     def address(self) -> str:
         """`host:port`, an IPv6 literal in brackets."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.effective_port}"
+        return f"{bracketed(self.host)}:{self.effective_port}"
 
 
 class Options(Fact, frozen=True):

@@ -18,7 +18,7 @@ from tbdiag.deadline import Deadline
 from tbdiag.errors import os_error_kind
 from tbdiag.evidence import CaEvidence, TcpEvidence
 from tbdiag.fact import Fact, field, replace
-from tbdiag.model import Target
+from tbdiag.model import Target, bracketed
 
 if TYPE_CHECKING:
     import httpx
@@ -57,15 +57,15 @@ class Api(Fact, frozen=True):
     def base_url(self) -> str:
         """The URL a person would type, the default port left out."""
         target = self.target
-        host = f"[{target.host}]" if ":" in target.host else target.host
         default = target.effective_port == target.transport.default_port
-        return f"{target.transport}://{host}" + ("" if default else f":{target.effective_port}")
+        port = "" if default else f":{target.effective_port}"
+        return f"{target.transport}://{bracketed(target.host)}{port}"
 
     @property
     def connect_url(self) -> str:
         """The same at the address that answered."""
-        address = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{self.target.transport}://{address}:{self.target.effective_port}"
+        address, port = bracketed(self.address), self.target.effective_port
+        return f"{self.target.transport}://{address}:{port}"
 
 
 def open_api(run: Run) -> Api:

@@ -7,6 +7,7 @@ import time
 from tbdiag.context import Run
 from tbdiag.deadline import Deadline
 from tbdiag.evidence import DnsEvidence, TcpAttempt, TcpEvidence
+from tbdiag.model import bracketed
 from tbdiag.protocol.transport import Channel, dial, probe_ports
 from tbdiag.registry import Observation, check
 
@@ -88,14 +89,12 @@ def _other_ports(attempts: tuple[TcpAttempt, ...], deadline: Deadline) -> tuple[
 def _summary(evidence: TcpEvidence) -> str:
     if evidence.connected:
         used = next(a for a in evidence.attempts if a.address == evidence.connected)
-        where = endpoint(used.address, used.port)
+        where = _endpoint(used)
         return f"{where} in {used.elapsed_ms:.0f} ms" + _failed_beside(evidence)
     first = evidence.attempts[0]
     same = {a.outcome for a in evidence.attempts} == {first.outcome}
     shown = evidence.attempts if not same else evidence.attempts[:1]
-    parts = [
-        f"{_VERBS.get(a.outcome, a.detail + ',')} {endpoint(a.address, a.port)}" for a in shown
-    ]
+    parts = [f"{_VERBS.get(a.outcome, a.detail + ',')} {_endpoint(a)}" for a in shown]
     more = len(evidence.attempts) - len(shown)
     return "; ".join(parts) + (f" and {more} more" if more else "")
 
@@ -105,6 +104,5 @@ def _failed_beside(evidence: TcpEvidence) -> str:
     return f" ({failed} of {len(evidence.attempts)} addresses failed)" if failed else ""
 
 
-def endpoint(address: str, port: int) -> str:
-    """`address:port`, an IPv6 address in brackets."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+def _endpoint(attempt: TcpAttempt) -> str:
+    return f"{bracketed(attempt.address)}:{attempt.port}"

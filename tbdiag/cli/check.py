@@ -20,7 +20,7 @@ from tbdiag.cli.output import (
 )
 from tbdiag.errors import UsageError
 from tbdiag.fact import replace
-from tbdiag.model import Options, Report, Target
+from tbdiag.model import Options, Report, Target, bracketed
 from tbdiag.report import FORMATS
 from tbdiag.targets.address import check_host, check_port, is_ip_literal, parse_target, with_preset
 
@@ -222,7 +222,7 @@ def _named_target(given: Given) -> Target:
     host = given["host"].strip()
     host = host.strip("[]") if is_ip_literal(host.strip("[]")) else check_host(host, "--host")
     port = check_port(given["port"], f"--port {given['port']}")
-    text = f"[{host}]" if ":" in host else host
+    text = bracketed(host)
     return parse_target(text if port is None else f"{text}:{port}", encrypted=encrypted)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from tbdiag.errors import UsageError
+from tbdiag.model import bracketed
 
 LISTEN = "127.0.0.1:9883"
 GRACE_SECONDS = 5
@@ -67,7 +68,7 @@ def exporter_command(**given: Any) -> int:
         host, port = listener.getsockname()[:2]
         if not is_loopback(host):
             say("whoever can reach this address sees the targets and their state")
-        say(f"{len(fleet.specs):,} targets, http://{_bracketed(host)}:{port}/ (Ctrl-C stops it)")
+        say(f"{len(fleet.specs):,} targets, http://{bracketed(host)}:{port}/ (Ctrl-C stops it)")
         _serve(exporter.app(watcher), listener)
     say("stopped")
     return 0
@@ -97,7 +98,3 @@ def _serve(app: Any, listener: Any) -> None:
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     Server(config).run(sockets=[listener])
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

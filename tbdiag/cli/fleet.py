@@ -167,8 +167,7 @@ def open_history(path: Path | None, say: Callable[[str], None]) -> History | Non
 
 def _carry_out(campaign: Campaign, given: Given) -> bool:
     """Run the checks; True when Ctrl-C ended them before all were done."""
-    gc.freeze()  # what was imported stays: the collector need not look through it again
-    gc.set_threshold(2_000, 20, 20)
+    gc.set_threshold(2_000, 20, 20)  # the imports are over: garbage is to be reused soon
     at_once = given["format_id"] == "jsonl" and given["output"] is None
     bar = Bar(len(campaign.fleet.specs), campaign)
     try:

@@ -70,11 +70,11 @@ class VerifyEvidence(Fact, frozen=True):
 
     @property
     def deciding(self) -> ClientDecision:
-        """The decision of `decided_by`; asked by half of all rules, so without a generator."""
-        for decision in self.decisions:
-            if decision.client == self.decided_by:
-                return decision
-        raise InternalError(f"{self.decided_by} has not decided")
+        """The decision of `decided_by`."""
+        decision = self.decision(self.decided_by)
+        if decision is None:
+            raise InternalError(f"{self.decided_by} has not decided")
+        return decision
 
     @property
     def trusted(self) -> bool:
@@ -83,7 +83,10 @@ class VerifyEvidence(Fact, frozen=True):
 
     def decision(self, client: str) -> ClientDecision | None:
         """The decision of one client stack; None when it was not asked."""
-        return next((d for d in self.decisions if d.client == client), None)
+        for decision in self.decisions:  # asked by half of all rules: no generator
+            if decision.client == client:
+                return decision
+        return None
 
     def with_opinion(self, opinion: SecondOpinion) -> VerifyEvidence:
         """The same with second opinions added."""

@@ -14,7 +14,7 @@ from tbdiag.errors import UsageError
 from tbdiag.fact import Fact, replace
 from tbdiag.fleet.document import DEFAULTS, Document, read_document
 from tbdiag.fleet.spec import Reference, Spec, keyed
-from tbdiag.model import Credentials, Options, Target, Transport
+from tbdiag.model import Credentials, Options, Target, Transport, bracketed
 from tbdiag.targets.address import parse_target, with_preset
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -246,7 +246,7 @@ class _Reader:
         if entry.target:
             target = parse_target(entry.target, encrypted=encrypted)
         elif entry.port:
-            text = f"[{host}]" if ":" in host else host
+            text = bracketed(host)
             target = parse_target(f"{text}:{entry.port}", encrypted=encrypted)
         else:
             target = parse_target(host, encrypted=encrypted)

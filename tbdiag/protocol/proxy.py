@@ -16,7 +16,7 @@ from tbdiag.deadline import Deadline
 from tbdiag.errors import UsageError, os_error_kind
 from tbdiag.evidence import TcpAttempt
 from tbdiag.fact import Fact, Record
-from tbdiag.model import Secret
+from tbdiag.model import Secret, bracketed
 from tbdiag.protocol.hostnames import ascii_name
 from tbdiag.protocol.transport import Channel, dial, resolve
 from tbdiag.protocol.x509_identity import ip_literal
@@ -58,8 +58,7 @@ class Proxy(Fact, frozen=True):
     @property
     def label(self) -> str:
         """Its URL without the login."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+        return f"{self.scheme}://{bracketed(self.host)}:{self.port}"
 
 
 class TunnelFailed(Exception):
@@ -187,7 +186,7 @@ def _basic(proxy: Proxy) -> str:
 
 
 def _http_connect(dialogue: _Dialogue, proxy: Proxy, host: str, port: int) -> None:
-    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    authority = f"{bracketed(host)}:{port}"
     lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}", "User-Agent: tbdiag"]
     if proxy.username:
         lines.append(f"Proxy-Authorization: Basic {_basic(proxy)}")

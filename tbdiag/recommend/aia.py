@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from tbdiag.checks._within import Closable, within
 from tbdiag.deadline import Deadline
 from tbdiag.evidence import Certificate
+from tbdiag.model import bracketed
 from tbdiag.protocol.ca_file import read_ca
 from tbdiag.protocol.transport import resolve
 from tbdiag.protocol.x509 import issued_by, paths
@@ -78,8 +79,7 @@ def _get(url: str, deadline: Deadline, private: bool) -> bytes:
     address = _address(parts.hostname, port, deadline, private)
     import httpx
 
-    literal = f"[{address}]" if ":" in address else address
-    target = httpx.URL(url).copy_with(host=literal, port=port)
+    target = httpx.URL(url).copy_with(host=bracketed(address), port=port)
     headers = {"Host": parts.netloc, "Accept-Encoding": "identity"}
     extensions = {"sni_hostname": parts.hostname}
 

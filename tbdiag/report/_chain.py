@@ -186,8 +186,7 @@ def _mark_anchor(chain: Chain, verify: VerifyEvidence, anchor: Certificate) -> N
 
 
 def _deciding(verify: VerifyEvidence | None) -> ClientDecision | None:
-    decisions = verify.decisions if verify else ()
-    return next((d for d in decisions if verify and d.client == verify.decided_by), None)
+    return verify.decision(verify.decided_by) if verify else None
 
 
 def _out_of_time(certificate: Certificate, report: Report) -> list[str]:

@@ -30,5 +30,5 @@ def ca_certificates(report: Report) -> tuple[Certificate, ...]:
 def trusted_path(report: Report) -> tuple[Certificate, ...]:
     """The certification path that the deciding client stack used; empty when it rejects."""
     seen = evidence(report, VerifyEvidence)
-    deciding = seen and next((d for d in seen.decisions if d.client == seen.decided_by), None)
+    deciding = seen and seen.decision(seen.decided_by)
     return deciding.path if deciding and deciding.verdict == "accept" else ()

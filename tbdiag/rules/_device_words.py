@@ -6,7 +6,7 @@ import shlex
 
 from tbdiag.context import Case
 from tbdiag.evidence import CaEvidence
-from tbdiag.model import TELEMETRY_PAYLOAD, Target, Transport
+from tbdiag.model import TELEMETRY_PAYLOAD, Target, Transport, bracketed
 from tbdiag.rules._mqtt_words import mosquitto_line
 
 PUBLIC = "/etc/ssl/certs/ca-certificates.crt"
@@ -14,7 +14,7 @@ PUBLIC = "/etc/ssl/certs/ca-certificates.crt"
 
 def origin(target: Target, scheme: str | None = None) -> str:
     """`https://host:port`, the default port of the transport left out."""
-    host = f"[{target.host}]" if ":" in target.host else target.host
+    host = bracketed(target.host)
     plain = scheme in (None, target.transport)
     default = target.effective_port == target.transport.default_port
     port = "" if default and plain else f":{target.effective_port}"

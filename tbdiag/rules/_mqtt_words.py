@@ -6,7 +6,7 @@ import shlex
 
 from tbdiag.context import Case
 from tbdiag.evidence import CaEvidence, ConnackAttempt, HttpTokenEvidence, PublishAttempt
-from tbdiag.model import TELEMETRY_PAYLOAD, TELEMETRY_TOPIC
+from tbdiag.model import TELEMETRY_PAYLOAD, TELEMETRY_TOPIC, bracketed
 
 CONNACK_REFERENCE = "MQTT 5.0 section 3.2.2.2, MQTT 3.1.1 section 3.2.2.3"
 PUBACK_REFERENCE = "MQTT 5.0 section 3.4.2.1"
@@ -41,7 +41,7 @@ def answer(attempt: PublishAttempt) -> str:
 def check_line(case: Case, *more: str, scheme: str | None = None, port: int | None = None) -> str:
     """The `tbdiag check` command for this target, for the shell; it holds no secret."""
     target = case.target
-    host = f"[{target.host}]" if ":" in target.host else target.host
+    host = bracketed(target.host)
     url = f"{scheme or target.transport}://{host}:{port or target.effective_port}"
     return shlex.join(["tbdiag", "check", url, *more])
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from tbdiag.context import Case
 from tbdiag.evidence import DnsEvidence, TcpAttempt, TcpEvidence
-from tbdiag.model import Severity
+from tbdiag.model import Severity, bracketed
 from tbdiag.protocol.hostnames import InvalidName, ascii_name
 from tbdiag.registry import Fault, rule
 
@@ -135,8 +135,7 @@ def _decisive(tcp: TcpEvidence) -> TcpAttempt | None:
 
 
 def _where(attempt: TcpAttempt) -> str:
-    address = f"[{attempt.address}]" if ":" in attempt.address else attempt.address
-    return f"{address}:{attempt.port}"
+    return f"{bracketed(attempt.address)}:{attempt.port}"
 
 
 def _answering(tcp: TcpEvidence) -> set[int]:

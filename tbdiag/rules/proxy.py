@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from tbdiag.context import Case
 from tbdiag.evidence import TcpEvidence
+from tbdiag.model import bracketed
 from tbdiag.registry import Fault, rule
 
 LOGIN_WANTED = frozenset({401, 407, 0x100, 0x1FF})
@@ -61,7 +62,7 @@ def _refusal(case: Case, tcp: TcpEvidence) -> tuple[str, str]:
             f"The proxy's rules do not allow a connection to port {target.effective_port}; many"
             " allow 443 only.",
             f"Have {target.address} allowed on the proxy, or let the server offer MQTT on 443 and"
-            f" try: tbdiag check mqtts://{_host(target.host)}:443 --proxy {tcp.via_proxy}",
+            f" try: tbdiag check mqtts://{bracketed(target.host)}:443 --proxy {tcp.via_proxy}",
         )
     if code in NO_NAME:
         return (
@@ -93,10 +94,6 @@ def _about_login(case: Case, tcp: TcpEvidence) -> tuple[str, str]:
         "Give user name and password as the proxy's administrator set them (special characters"
         f" percent-encoded): --proxy '{proxy.replace('://', '://USER:PASSWORD@')}'"
     )
-
-
-def _host(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 @rule(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from tbdiag.context import Case
 from tbdiag.evidence import HandshakeEvidence, VerifyEvidence
-from tbdiag.model import Severity, Target, Transport
+from tbdiag.model import Severity, Target, Transport, bracketed
 from tbdiag.registry import Fault, rule
 from tbdiag.rules._handshake import alert_of, broken_off, fault_of
 
@@ -26,8 +26,7 @@ def _s_client(target: Target, tls: HandshakeEvidence, *more: str) -> str:
 
 
 def _tbdiag(target: Target, scheme: str, port: int) -> str:
-    host = f"[{target.host}]" if ":" in target.host else target.host
-    return "tbdiag check " + shlex.quote(f"{scheme}://{host}:{port}")
+    return "tbdiag check " + shlex.quote(f"{scheme}://{bracketed(target.host)}:{port}")
 
 
 breakage = functools.partial(rule, stage="tls.handshake", needs=HandshakeEvidence, when=broken_off)
