@@ -249,12 +249,7 @@ def private_key_in_file(case: Case, evidence: CaEvidence) -> Iterable[Fault]:
         )
 
 
-@rule(
-    "ca.download-failed",
-    stage=STAGE,
-    needs=CaEvidence,
-    reference=CONNECTIVITY,
-)
+@rule("ca.download-failed", stage=STAGE, needs=CaEvidence, reference=CONNECTIVITY)
 def download_failed(case: Case, evidence: CaEvidence) -> Iterable[Fault]:
     """The CA file could not be downloaded.
 
